@@ -1,0 +1,79 @@
+# `make demo` and `make test` need Python 3.11, make and git, and set up the rest themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+APP := .venv
+TRITON := .venv-triton
+BIN := $(APP)/bin
+# Where this checkout's neighbours keep golden files, if anywhere.
+DIR ?= $(if $(SLIDEKIN_GOLDEN),$(SLIDEKIN_GOLDEN),../shared/golden)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
+
+PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
+	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
+
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden bench-slide lock format clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: ## Make both Python environments from their locks
+	@deploy/environments/build.sh $(APP) deploy/environments/app.txt editable
+	@deploy/environments/build.sh $(TRITON) deploy/triton/requirements.txt
+
+demo: env ## Slides in, ranked slides out: the whole road, then report.html
+	@deploy/demo/demo.sh
+
+test: env ## Every test that this machine can run (PYTEST="-k name" narrows it)
+	@python -m pytest $(PYTEST)
+
+check: lint types contracts proto-check ## What CI checks besides the tests
+
+lint: env ## Style of the Python code
+	@ruff check . && ruff format --check .
+
+types: env ## Types of the Python code
+	@mypy
+
+contracts: env ## Direction of the imports
+	@lint-imports
+
+proto: env ## Generate the stubs from protos/
+	@$(call PROTOC,client)
+
+# Compatibility is judged against HEAD while protos/ is being changed, else against the commit before.
+proto-check: env ## Lint the protos, compare with the last commit, look for drift of the stubs
+	@cd protos && buf lint && buf format --diff --exit-code
+	@base=$$(git diff --quiet HEAD -- protos && echo HEAD~1 || echo HEAD); \
+	if git cat-file -e $$base:protos/buf.yaml 2>/dev/null; then \
+		buf breaking protos --against ".git#ref=$$(git rev-parse $$base),subdir=protos"; \
+	else echo "proto-check: no earlier protos at $$base to compare with"; fi
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call PROTOC,$$fresh) && \
+	diff -r --exclude=__init__.py --exclude=__pycache__ $$fresh/slidekin/v1 client/slidekin/v1 \
+	|| { echo "proto-check: client/slidekin/v1 differs from protos/: run 'make proto'"; exit 1; }
+	@python docs/generate_api.py /dev/stdout | diff - docs/api.md \
+	|| { echo "proto-check: docs/api.md differs from protos/: run 'make docs'"; exit 1; }
+
+docs: env ## Write docs/api.md from the protos
+	@python docs/generate_api.py docs/api.md
+
+golden: env ## Replay golden files through the gRPC API: make golden DIR=folder
+	@python -m tests.golden_run "$(DIR)"
+
+bench-slide: env ## Mosaic of a drawn 40,000 x 40,000 px slide: seconds and memory, as JSON lines
+	@python -m tests.bench.bench_slide
+
+lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
+	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml
+	@pip-compile --quiet $(LOCK_OPTIONS) --output-file deploy/triton/requirements.txt deploy/triton/requirements.in
+	@# Which build of torch is installed is for each machine to choose.
+	@sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' deploy/environments/app.txt deploy/triton/requirements.txt
+LOCK_OPTIONS := --strip-extras --allow-unsafe --no-header --annotation-style=line \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+format: env ## Format the code
+	@ruff format . && ruff check --fix . && cd protos && buf format -w
+
+clean: ## Remove environments, caches and the demo's output
+	rm -rf $(APP) $(TRITON) .venv.lock .venv-triton.lock demo-output .mypy_cache .ruff_cache .pytest_cache

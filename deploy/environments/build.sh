@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes one Python environment from its lock file, or leaves it alone where it is already made.
+#
+#   build.sh FOLDER LOCK [editable]
+#
+# PYTHON (default python3.11, else python3) names the interpreter. The locks pin torch without a
+# build: TORCH_INDEX_URL names the package index to take it from, where the usual one would bring a
+# CUDA build of several gigabytes to a machine without a GPU.
+set -euo pipefail
+folder=$1 lock=$2 editable=${3:-}
+cd "$(dirname "$0")/../.."
+
+python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
+if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
+    echo "set-up: Python 3.11 is needed and '${python:-python3}' is not it; install it or set PYTHON=/path/to/python3.11" >&2
+    exit 2
+fi
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    echo "set-up: this Python has no venv module; on Debian: apt-get install python3.11-venv" >&2
+    exit 2
+fi
+
+stamp=$folder/.made-from
+wanted=$(cat "$lock" pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
+[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
+
+# Two makers at once, say a demo beside the tests, take turns.
+exec 9>"$folder.lock"
+flock 9
+[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
+
+echo "set-up: making $folder from $lock (downloads packages the first time)"
+rm -rf "$folder"
+"$python" -m venv "$folder"
+pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input)
+
+torch=$(grep -E '^torch==' "$lock" || true)
+if [ -n "$torch" ]; then
+    "${pip[@]}" install --quiet ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --no-deps "$torch"
+    "$folder/bin/python" - <<'PY'
+from importlib.metadata import version
+
+build = version("torch")
+kind = "the CPU build" if build.endswith("+cpu") else "a CUDA build, or one that does not say"
+print(f"set-up: torch {build}: {kind}; set TORCH_INDEX_URL to take another")
+PY
+fi
+"${pip[@]}" install --quiet --requirement "$lock"
+[ "$editable" != editable ] || "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable .
+echo "$wanted" >"$stamp"

@@ -1,0 +1,105 @@
+"""Which files make up a slide, and the digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from slidekin._exceptions import NotASlideError, SlideNotFoundError
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM_MAGIC = b"DICM"
+_DICOM_PREAMBLE = 128
+
+
+def find_files(path: Path) -> tuple[Path, ...]:
+    """The files of a slide, the one for OpenSlide to open first.
+
+    A folder, or a file of one, stands for the DICOM series in it; an MIRAX file for itself and the
+    folder of its name; any other file for itself.
+
+    Raises:
+        SlideNotFoundError: There is nothing at ``path``.
+        NotASlideError: A folder without a DICOM series, or with several.
+    """
+    if path.is_dir():
+        return _series_of_folder(path)
+    if not path.is_file():
+        raise SlideNotFoundError("there is no such file or folder: check the path", path=path)
+    if _begins(path, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC:
+        series = _series_uid(path)
+        others = [p for p in _dicom_files(path.parent) if p != path and _series_uid(p) == series]
+        return (path, *others) if series else (path,)
+    if path.suffix.lower() == ".mrxs":
+        parts = path.with_suffix("")
+        return (path, *sorted(p for p in parts.glob("*") if p.is_file()))
+    return (path,)
+
+
+def begins_as_slide(path: Path) -> bool:
+    """Whether the first bytes are those of a TIFF or DICOM file, whatever follows."""
+    return (
+        _begins(path, 0, 4) in _TIFF_MAGIC
+        or _begins(path, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC
+    )
+
+
+def digest_files(files: tuple[Path, ...]) -> str:
+    """SHA-256 (hex) of a slide's content, whatever the files are called.
+
+    One file: of its bytes. Several: of their sorted digests.
+    """
+    digests = sorted(_digest(file) for file in files)
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _series_of_folder(folder: Path) -> tuple[Path, ...]:
+    series: dict[str, list[Path]] = defaultdict(list)
+    for file in _dicom_files(folder):
+        if uid := _series_uid(file):
+            series[uid].append(file)
+    if not series:
+        raise NotASlideError(
+            "the folder holds no DICOM slide: name a slide file, or the folder of one DICOM slide",
+            path=folder,
+        )
+    if len(series) > 1:
+        raise NotASlideError(
+            f"the folder holds {len(series)} DICOM slides: name one .dcm file of the slide meant",
+            path=folder,
+        )
+    return tuple(next(iter(series.values())))
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and _begins(file, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC
+    ]
+
+
+def _series_uid(file: Path) -> str | None:
+    """The series a DICOM file belongs to; None for a DICOMDIR or a header that cannot be read."""
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+    except (InvalidDicomError, OSError, ValueError):
+        return None
+    return str(header.SeriesInstanceUID) if "SeriesInstanceUID" in header else None
+
+
+def _begins(file: Path, offset: int, size: int) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)

@@ -1,0 +1,268 @@
+"""The service's settings: defaults, a YAML file, environment variables; checked once at start.
+
+``default.yaml`` beside this module is the reference: every option with its default, unit and
+reason. The environment wins over the file, the file over the defaults; a variable's name is the
+option's path in capitals, joined by two underscores: ``SLIDEKIN_SERVER__LISTEN__PORT=50052``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+ENVIRONMENT_PREFIX = "SLIDEKIN_SERVER__"
+FILE_VARIABLE = "SLIDEKIN_SERVER_CONFIG"
+_MIB = 1024 * 1024
+
+
+def _host_and_port(value: str) -> str:
+    if not re.fullmatch(r"[^\s/]+:\d{1,5}", value):
+        raise ValueError("must be HOST:PORT, without a scheme")
+    return value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Host = Annotated[str, Field(min_length=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; says which keys, their values and the cure."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listen(_Section):
+    """Where the gRPC interface listens."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 50051
+
+
+class MetricsSettings(_Section):
+    """Where Prometheus reads the metrics."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9464
+
+
+class Storage(_Section):
+    """Where slides are kept."""
+
+    path: Path = Path("slidekin-data")
+    synchronous: Literal["full", "normal"] = "full"
+
+
+class Model(_Section):
+    """The model that is served."""
+
+    bundle: Path = Path("model-bundle")
+    allow_random_weights: bool = False
+
+
+class Triton(_Section):
+    """How Triton is reached."""
+
+    url: Annotated[str, AfterValidator(_host_and_port)] = "127.0.0.1:8001"
+    max_in_flight: Positive = 16
+    timeout_s: Seconds = 60.0
+    canary_interval_s: Seconds = 300.0
+    retry_interval_s: Seconds = 2.0
+
+
+class Limits(_Section):
+    """What a client must keep within."""
+
+    max_message_bytes: Annotated[int, Field(ge=_MIB, le=2**31 - 1)] = 16 * _MIB
+    max_image_bytes: Positive = 8 * _MIB
+    max_image_pixels: Positive = 4096 * 4096
+    max_thumbnail_bytes: Positive = _MIB
+    max_patches_per_slide: Positive = 10_000
+    max_k: Positive = 1000
+    max_hits_per_patch: Positive = 15_000
+    max_open_streams: Positive = 64
+    max_patches_in_flight_per_stream: Positive = 8
+
+    @model_validator(mode="after")
+    def _fits_a_message(self) -> Limits:
+        for name in ("max_image_bytes", "max_thumbnail_bytes"):
+            if getattr(self, name) >= self.max_message_bytes:
+                msg = (
+                    f"{name} ({getattr(self, name)}) must be smaller than max_message_bytes "
+                    f"({self.max_message_bytes}): an image travels inside a message; "
+                    f"lower the one or raise the other"
+                )
+                raise ValueError(msg)
+        return self
+
+
+class DefaultProfile(_Section):
+    """Values of the search profile ``default`` where a request states none."""
+
+    seed_spacing: Positive = 50
+    seeds_per_side: Positive = 10
+    successor_steps: Annotated[int, Field(ge=0)] = 375
+    predecessor_steps: Annotated[int, Field(ge=0)] = 375
+    include_seed_key: bool = True
+    min_hits: Positive = 1
+    exact_limit: Positive = 100
+
+
+class Search(_Section):
+    """How searches run."""
+
+    threads: Annotated[int, Field(ge=0)] = 0
+    default_profile: DefaultProfile = DefaultProfile()
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to start: ``threads``, or one for each CPU this process may use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+class Logging(_Section):
+    """What is logged and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(_Section):
+    """Everything the service can be told. Made by `load_settings`."""
+
+    listen: Listen = Listen()
+    metrics: MetricsSettings = MetricsSettings()
+    storage: Storage = Storage()
+    model: Model = Model()
+    triton: Triton = Triton()
+    limits: Limits = Limits()
+    search: Search = Search()
+    logging: Logging = Logging()
+    reflection: bool = True
+    shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+
+
+def load_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Read, merge and check the settings.
+
+    Args:
+        file: YAML file; None takes the one that ``SLIDEKIN_SERVER_CONFIG`` names, if any.
+        environment: Environment variables; None takes the process's own.
+
+    Raises:
+        ConfigError: For everything that is wrong, one line for each problem.
+    """
+    if environment is None:
+        environment = os.environ
+    if file is None and environment.get(FILE_VARIABLE):
+        file = Path(environment[FILE_VARIABLE])
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is not None:
+        _read_file(file, values, origins, problems)
+    _read_environment(environment, values, origins, problems)
+    if problems:
+        raise ConfigError(tuple(problems))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(tuple(_problem(one, origins) for one in error.errors())) from None
+
+
+def _options(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Paths of all options, such as ``search.default_profile.min_hits``."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _options(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _cure(path: str) -> str:
+    options = list(_options(Settings))
+    near = difflib.get_close_matches(path, options, n=1)
+    # A right name in the wrong section lies far off as a path.
+    name = path.rpartition(".")[2]
+    near = near or [option for option in options if option.rpartition(".")[2] == name]
+    return f"did you mean '{near[0]}'?" if near else "default.yaml lists every option"
+
+
+def _set(values: dict[str, Any], path: str, value: object) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[name] = value
+
+
+def _read_file(
+    file: Path, values: dict[str, Any], origins: dict[str, str], problems: list[str]
+) -> None:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"{file}: cannot be read ({error.strerror}): name an existing YAML file")
+        return
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        problems.append(f"{file}: is not valid YAML: {' '.join(str(error).split())}")
+        return
+    known = set(_options(Settings))
+    sections = {path.rpartition(".")[0] for path in known}
+
+    def walk(part: object, path: str) -> None:
+        if path in known:
+            _set(values, path, part)
+            origins[path] = str(file)
+        elif path in sections:
+            if isinstance(part, dict):
+                for key, value in part.items():
+                    walk(value, f"{path}.{key}" if path else str(key))
+            elif part is not None:  # a section whose options are all commented out is None
+                problems.append(f"{file}: '{path}' is {part!r}: it must be a section of options")
+        else:
+            problems.append(f"{file}: unknown key '{path}': {_cure(path)}")
+
+    walk(content, "")
+
+
+def _read_environment(
+    environment: Mapping[str, str],
+    values: dict[str, Any],
+    origins: dict[str, str],
+    problems: list[str],
+) -> None:
+    known = set(_options(Settings))
+    for name, value in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        path = name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower()
+        if path in known:
+            _set(values, path, value)
+            origins[path] = name
+        else:
+            problems.append(f"{name}: unknown option '{path}': {_cure(path)}")
+
+
+def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    what = error["msg"].removeprefix("Value error, ")
+    if path not in origins:  # a rule over several options of a section
+        return f"{path}: {what}"
+    return f"{origins[path]}: '{path}' is {error['input']!r}: {what[0].lower()}{what[1:]}"

@@ -1,9 +1,9 @@
 """Four tissue patterns as seamless textures, stained with haematoxylin and eosin.
 
 A texture repeats without a seam, so any window of any size can be cut from it. Concentrations of
-the two stains are drawn first; colours follow from Beer and Lambert's law with the
-absorption of haematoxylin (Ruifrok and Johnston, 2001) and of a rather pink eosin, varied a little
-from seed to seed as from laboratory to laboratory. Sizes are those of a section at 0.5 um per pixel.
+the two stains are drawn first; colours follow from Beer and Lambert's law with the absorption of
+haematoxylin (Ruifrok and Johnston, 2001) and of a rather pink eosin, varied a little from seed to
+seed as from laboratory to laboratory. Sizes are those of a section at 0.5 um per pixel.
 """
 
 from __future__ import annotations

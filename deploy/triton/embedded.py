@@ -1,0 +1,179 @@
+"""The Triton server inside the ``nvidia-pytriton`` wheel: where its parts lie, how it is called.
+
+Nothing of the wheel is imported: it is used as a carrier of the server's own files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import secrets
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from repository import LaunchError
+
+HOST = "127.0.0.1"
+_REQUIREMENTS = "deploy/triton/requirements.txt"
+_CLOSED = "shared-memory,model-repository,trace,logging"
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """Files of the installed wheel."""
+
+    tritonserver: Path
+    python_backend: Path
+    stub: Path
+    caches: Path
+    libraries: Path
+    libpython: Path | None
+    """Folder of libpython; None where the loader finds it by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the server listens, on the loopback address alone."""
+
+    grpc: int
+    http: int
+    metrics: int
+
+
+def require_environment() -> None:
+    """Refuse an environment in which Triton's Python models would get garbage.
+
+    Raises:
+        LaunchError: numpy is missing or too new.
+    """
+    try:
+        version = importlib.metadata.version("numpy")
+    except importlib.metadata.PackageNotFoundError:
+        msg = f"numpy is not installed for {sys.executable}: install {_REQUIREMENTS}"
+        raise LaunchError(msg) from None
+    if int(version.split(".")[0]) > 1:
+        msg = (
+            f"numpy {version} is installed for {sys.executable}, and Triton's Python models get "
+            f"garbage from numpy 2 on: start the launcher with the Python of an environment of "
+            f"its own, made from {_REQUIREMENTS}"
+        )
+        raise LaunchError(msg)
+
+
+def find_wheel() -> Wheel:
+    """The server's files in the running interpreter's environment.
+
+    Raises:
+        LaunchError: The wheel or libpython is missing, or has nothing for this Python.
+    """
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        msg = f"nvidia-pytriton is not installed for {sys.executable}: install {_REQUIREMENTS}"
+        raise LaunchError(msg)
+    package = Path(spec.origin).parent
+    server = package / "tritonserver"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
+    if not stub.is_file():
+        known = ", ".join(sorted(path.parent.name for path in server.glob("*/*/*_stub")))
+        msg = f"nvidia-pytriton has no backend for Python {python}; it has {known}"
+        raise LaunchError(msg)
+    return Wheel(
+        tritonserver=server / "bin" / "tritonserver",
+        python_backend=server / "backends" / "python",
+        stub=stub,
+        caches=server / "caches",
+        libraries=package.parent / "nvidia_pytriton.libs",
+        libpython=_libpython_folder(),
+    )
+
+
+def _libpython_folder() -> Path | None:
+    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    folder = Path(sysconfig.get_config_var("LIBDIR") or "")
+    if (folder / name).is_file():
+        return folder
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        msg = (
+            f"{name} is not on this machine, and Triton's Python backend needs it: install it "
+            f"(Debian, Ubuntu: apt-get install {name.split('.so')[0]})"
+        )
+        raise LaunchError(msg) from None
+    return None
+
+
+def lay_out_backend(wheel: Wheel, backends: Path) -> None:
+    """Bring the Python backend's files together in one folder, as the server expects them."""
+    folder = backends / "python"
+    shutil.rmtree(backends, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        (folder / name).symlink_to(wheel.python_backend / name)
+    # Wheels lose the permission to execute, so the stub is copied rather than linked.
+    stub = folder / wheel.stub.name
+    shutil.copyfile(wheel.stub, stub)
+    stub.chmod(0o755)
+
+
+def command(  # noqa: PLR0913 (the server's own options)
+    wheel: Wheel,
+    *,
+    repository: Path,
+    backends: Path,
+    ports: Ports,
+    shm_prefix: str,
+    response_cache_mib: int,
+    gpu: bool,
+) -> list[str]:
+    """The server's command line.
+
+    It answers on the loopback address only. Shared-memory registration, the repository's control,
+    tracing and logging settings ask for a header that nobody is told.
+    """
+    closed = f"{_CLOSED}:slidekin-closed={secrets.token_hex(16)}"
+    arguments = [
+        str(wheel.tritonserver),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=none",
+        # Everything is configured; completing would start each model's process twice.
+        "--disable-auto-complete-config",
+        f"--grpc-address={HOST}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={HOST}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={HOST}",
+        f"--metrics-port={ports.metrics}",
+        f"--allow-gpu-metrics={str(gpu).lower()}",
+        f"--grpc-restricted-protocol={closed}",
+        f"--http-restricted-api={closed}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        "--backend-config=python,stub-timeout-seconds=120",
+        "--exit-timeout-secs=10",
+    ]
+    if response_cache_mib:
+        arguments += [
+            f"--cache-directory={wheel.caches}",
+            f"--cache-config=local,size={response_cache_mib << 20}",
+        ]
+    return arguments
+
+
+def environment(wheel: Wheel) -> dict[str, str]:
+    """Environment variables for the server and for the Python of its models."""
+    libraries = [wheel.libraries, wheel.libpython]
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join(str(path) for path in libraries if path),
+        # The embedded interpreter finds its environment through the first python3 on the path.
+        "PATH": os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        ),
+    }

@@ -1,0 +1,296 @@
+"""The bundle: one directory with all that serves a pair of networks, and what is true of it.
+
+The search service and the launcher read ``bundle.yaml`` alone; they need neither torch nor this
+package.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from slidekin_models import canary, models
+from slidekin_models.decoding import PATCH_PX
+from slidekin_models.errors import ManifestError, RandomWeightsRefusedError
+from slidekin_models.fingerprint import fingerprint
+from slidekin_models.manifest import (
+    MANIFEST_NAME,
+    WEIGHTS_NAME,
+    ModelT,
+    NetworkManifest,
+    TextureManifest,
+    VqVaeManifest,
+    read_yaml,
+    write_yaml,
+)
+from slidekin_models.packaged import PACKAGED
+from slidekin_models.weights import load_weights
+
+BUNDLE_NAME = "bundle.yaml"
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RandomVqVae(_Config):
+    """A VQ-VAE with random weights."""
+
+    seed: int = Field(ge=0, lt=1000)
+
+
+class RandomTexture(_Config):
+    """A texture network with random weights."""
+
+    architecture: str
+    seed: int = Field(ge=0, lt=1000)
+
+
+class VqVaeChoice(_Config):
+    """Which VQ-VAE: one of these."""
+
+    manifest: Path | None = None
+    random: RandomVqVae | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        return _exactly_one(self, "manifest", "random")
+
+
+class TextureChoice(_Config):
+    """Which texture network: one of these."""
+
+    manifest: Path | None = None
+    package: str | None = None
+    random: RandomTexture | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        return _exactly_one(self, "manifest", "package", "random")
+
+
+class BuildConfig(_Config):
+    """The file that chooses a pair of networks."""
+
+    vqvae: VqVaeChoice
+    texture: TextureChoice
+    allow_random_weights: bool = False
+    """Random weights are taken only where this says so in as many words."""
+
+
+class NetworkEntry(_Config):
+    """What the bundle's description says of a network."""
+
+    name: str
+    architecture: str
+    source: str
+    licence: str
+    weights_sha256: str
+    preprocessing: str
+    random_weights: bool
+    texture_bits: int | None = None
+    hamming_threshold_bits: int | None = None
+    threshold_note: str | None = None
+
+
+class Networks(_Config):
+    """The pair."""
+
+    vqvae: NetworkEntry
+    texture: NetworkEntry
+
+
+class TritonNames(_Config):
+    """Under which names Triton serves the pair."""
+
+    encoder_model: str = "patch_encoder"
+    raw_encoder_model: str = "patch_encoder_raw"
+    version: str = "1"
+
+
+class Canary(_Config):
+    """Paths within the bundle, and how far an answer may be from the known one.
+
+    Another processor sums in another order, and a codeword that is nearest by a hair may change.
+    """
+
+    image: str = canary.IMAGE.as_posix()
+    codes: str = canary.CODES.as_posix()
+    texture_features: str = canary.TEXTURE_FEATURES.as_posix()
+    max_differing_codes: int = 4
+    max_differing_texture_bits: int
+
+
+class Bundle(_Config):
+    """``bundle.yaml``."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    fingerprint: str
+    random_weights: bool
+    texture_bits: int
+    hamming_threshold_bits: int
+    semantic_order: list[int]
+    patch_size_px: int = PATCH_PX
+    networks: Networks
+    triton: TritonNames
+    canary: Canary
+
+
+def build_bundle(config_path: Path, out: Path, *, replace: bool = False) -> Bundle:
+    """Write the bundle that a configuration chooses.
+
+    It is made beside ``out`` and renamed, so that a bundle is never half there. A bundle of the
+    same fingerprint that stands there already is left as it is.
+
+    Args:
+        config_path: YAML of a :class:`BuildConfig`; paths in it are relative to it.
+        out: The bundle's directory.
+        replace: Whether a bundle of another fingerprint may be replaced.
+
+    Raises:
+        ManifestError: The configuration or a manifest is not valid, or ``out`` is taken.
+        RandomWeightsRefusedError: Random weights without ``allow_random_weights: true``.
+        WeightsError: A weights file is missing or altered.
+    """
+    config = read_yaml(config_path, BuildConfig)
+    _refuse_random_choice(config, config_path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        made = Path(scratch) / "bundle"
+        vqvae = _place_vqvae(config.vqvae, config_path.parent, made / "vqvae")
+        texture = _place_texture(config.texture, config_path.parent, made / "texture")
+        for manifest in (vqvae, texture):
+            _refuse_random_weights(manifest, config, config_path)
+        bundle = _describe(vqvae, texture)
+        if out.exists():
+            standing = read_bundle(out)
+            if standing == bundle:
+                return standing
+            if not replace:
+                msg = (
+                    f"{out}: holds the bundle {standing.fingerprint[:16]}, not "
+                    f"{bundle.fingerprint[:16]}: choose another directory, or replace it "
+                    "(--replace)"
+                )
+                raise ManifestError(msg)
+        canary.write_canary(made)
+        write_yaml(bundle, made / BUNDLE_NAME)
+        if out.exists():
+            out.rename(Path(scratch) / "replaced")
+        made.rename(out)
+    return bundle
+
+
+def read_bundle(directory: Path) -> Bundle:
+    """Read and validate a bundle's description.
+
+    Raises:
+        ManifestError: There is none, or it is not valid.
+    """
+    return read_yaml(directory / BUNDLE_NAME, Bundle)
+
+
+def verify_bundle(directory: Path) -> Bundle:
+    """Check that a bundle's weights and manifests are those of its description.
+
+    Raises:
+        ManifestError: Description and manifests disagree.
+        WeightsError: A weights file is missing or altered.
+    """
+    bundle = read_bundle(directory)
+    vqvae = read_yaml(directory / "vqvae" / MANIFEST_NAME, VqVaeManifest)
+    texture = read_yaml(directory / "texture" / MANIFEST_NAME, TextureManifest)
+    if _describe(vqvae, texture) != bundle:
+        msg = f"{directory / BUNDLE_NAME}: does not describe the manifests beside it: build anew"
+        raise ManifestError(msg)
+    for name, manifest in (("vqvae", vqvae), ("texture", texture)):
+        load_weights(directory / name / WEIGHTS_NAME, manifest.weights_sha256)
+    return bundle
+
+
+def _describe(vqvae: VqVaeManifest, texture: TextureManifest) -> Bundle:
+    shared = set(NetworkEntry.model_fields)
+    return Bundle(
+        fingerprint=fingerprint(vqvae, texture),
+        random_weights=vqvae.random_weights or texture.random_weights,
+        texture_bits=texture.texture_bits,
+        hamming_threshold_bits=texture.hamming_threshold_bits,
+        semantic_order=vqvae.semantic_order,
+        networks=Networks(
+            vqvae=NetworkEntry(**vqvae.model_dump(include=shared)),
+            texture=NetworkEntry(**texture.model_dump(include=shared)),
+        ),
+        triton=TritonNames(),
+        canary=Canary(max_differing_texture_bits=texture.texture_bits // 100),
+    )
+
+
+def _place_vqvae(choice: VqVaeChoice, base: Path, directory: Path) -> VqVaeManifest:
+    if choice.random is not None:
+        return models.write_random_vqvae(directory, choice.random.seed)
+    return _copy_model(_chosen_manifest(choice.manifest, base), directory, VqVaeManifest)
+
+
+def _place_texture(choice: TextureChoice, base: Path, directory: Path) -> TextureManifest:
+    if choice.random is not None:
+        return models.write_random_texture(
+            directory, choice.random.architecture, choice.random.seed
+        )
+    if choice.package is not None:
+        if choice.package not in PACKAGED:
+            known = ", ".join(sorted(PACKAGED))
+            msg = f"texture.package: {choice.package!r} is not known; known are {known}"
+            raise ManifestError(msg)
+        return models.write_packaged_texture(directory, PACKAGED[choice.package])
+    return _copy_model(_chosen_manifest(choice.manifest, base), directory, TextureManifest)
+
+
+def _chosen_manifest(manifest: Path | None, base: Path) -> Path:
+    if manifest is None:
+        msg = "a choice without a manifest"
+        raise ManifestError(msg)
+    return base / manifest
+
+
+def _copy_model(manifest_path: Path, directory: Path, kind: type[ModelT]) -> ModelT:
+    manifest = read_yaml(manifest_path, kind)
+    directory.mkdir(parents=True)
+    weights = manifest_path.parent / WEIGHTS_NAME
+    if not weights.is_file():
+        msg = f"{manifest_path}: its weights {weights} are not there"
+        raise ManifestError(msg)
+    # Copied as they are: written anew, the same tensors could become other bytes.
+    shutil.copyfile(weights, directory / WEIGHTS_NAME)
+    write_yaml(manifest, directory / MANIFEST_NAME)
+    return manifest
+
+
+def _refuse_random_choice(config: BuildConfig, path: Path) -> None:
+    for key, choice in (("vqvae", config.vqvae), ("texture", config.texture)):
+        if choice.random is not None and not config.allow_random_weights:
+            _refuse(f"{path}: {key}.random")
+
+
+def _refuse_random_weights(manifest: NetworkManifest, config: BuildConfig, path: Path) -> None:
+    if manifest.random_weights and not config.allow_random_weights:
+        _refuse(f"{path}: {manifest.name}")
+
+
+def _refuse(what: str) -> None:
+    msg = (
+        f"{what}: random weights have learned nothing and their results mean nothing; name a "
+        "trained model, or say allow_random_weights: true"
+    )
+    raise RandomWeightsRefusedError(msg)
+
+
+def _exactly_one(choice: ModelT, *keys: str) -> ModelT:
+    given = [key for key in keys if getattr(choice, key) is not None]
+    if len(given) != 1:
+        msg = f"needs exactly one of {', '.join(keys)}; has {', '.join(given) or 'none'}"
+        raise ValueError(msg)
+    return choice

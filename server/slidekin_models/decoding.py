@@ -1,0 +1,89 @@
+"""From the bytes of an image file to the pixels of a patch.
+
+What arrives here comes from strangers: an image is judged by its header before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from slidekin_models.errors import ImageRefusedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PATCH_PX = 1024
+MIN_PX = 64
+"""Below this, scaling up to a patch invents more than it shows."""
+MAX_PX = 4096
+"""512 micrometres at 0.125 mpp, twice as fine as a 40x scan."""
+_FORMATS = ("JPEG", "PNG")
+_MODES = ("RGB", "RGBA", "L", "P", "1")
+
+
+def decode_patch(data: bytes) -> NDArray[np.uint8]:
+    """Decode a square JPEG or PNG and bring it to the patch's size.
+
+    Args:
+        data: The file's bytes. Its side is 64 to 4096 px; a side other than 1024 px is resized
+            (bicubic), as for a patch read at another magnification.
+
+    Returns:
+        Shape (1024, 1024, 3), uint8 RGB. Transparency is laid on white, as a slide's background.
+
+    Raises:
+        ImageRefusedError: The bytes are not such an image; the text says why.
+    """
+    if not data:
+        msg = "no bytes"
+        raise ImageRefusedError(msg)
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            # Pillow's own warning about large images says less than the check of the size does.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            _check_header(image)
+            return _pixels(image)
+    except ImageRefusedError:
+        raise
+    except Image.DecompressionBombError:
+        msg = f"more pixels than any patch has; at most {MAX_PX} x {MAX_PX} px are taken"
+        raise ImageRefusedError(msg) from None
+    except UnidentifiedImageError:
+        msg = "not a JPEG or PNG image"
+        raise ImageRefusedError(msg) from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        msg = f"truncated or damaged: {error}"
+        raise ImageRefusedError(msg) from error
+
+
+def _check_header(image: Image.Image) -> None:
+    width, height = image.size
+    if max(width, height) > MAX_PX:
+        msg = f"{width} x {height} px; at most {MAX_PX} x {MAX_PX} px are taken"
+        raise ImageRefusedError(msg)
+    if min(width, height) < MIN_PX:
+        msg = f"{width} x {height} px; at least {MIN_PX} x {MIN_PX} px are needed"
+        raise ImageRefusedError(msg)
+    if width != height:
+        msg = f"{width} x {height} px; a patch is square"
+        raise ImageRefusedError(msg)
+    if image.mode not in _MODES:
+        msg = f"pixels of kind {image.mode}; 8-bit RGB or grey are taken"
+        raise ImageRefusedError(msg)
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "RGBA" or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        background = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
+        rgb = Image.alpha_composite(background, pixels).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    if rgb.size != (PATCH_PX, PATCH_PX):
+        rgb = rgb.resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC)
+    return np.asarray(rgb, dtype=np.uint8)

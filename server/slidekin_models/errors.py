@@ -1,0 +1,27 @@
+"""Errors of this package: each names the thing that is wrong and the cure."""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """Root of every error raised on purpose by ``slidekin_models``."""
+
+
+class ManifestError(ModelError):
+    """A manifest, a build configuration or a bundle's description is not valid."""
+
+
+class WeightsError(ModelError):
+    """A weights file is missing, altered, hostile, or made for another network."""
+
+
+class RandomWeightsRefusedError(ModelError):
+    """Random weights were asked for where the configuration does not allow them by name."""
+
+
+class ImageRefusedError(ModelError):
+    """An image cannot be used as a patch; the text says why."""
+
+
+class PlacementError(ModelError):
+    """The device, precision or runtime asked for cannot be served."""

@@ -1,0 +1,31 @@
+"""The fingerprint of a pair of networks: equal exactly where their codes can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from slidekin_models.manifest import TextureManifest, VqVaeManifest
+
+
+def fingerprint(vqvae: VqVaeManifest, texture: TextureManifest) -> str:
+    """SHA-256 over all that decides what codes come out: 64 hexadecimal characters.
+
+    Weights, architecture, preprocessing and semantic order count; names, notes and the threshold
+    do not, since they change no code.
+    """
+    deciding = {
+        "vqvae": {
+            "architecture": vqvae.architecture,
+            "weights_sha256": vqvae.weights_sha256,
+            "preprocessing": vqvae.preprocessing,
+            "semantic_order": vqvae.semantic_order,
+        },
+        "texture": {
+            "architecture": texture.architecture,
+            "weights_sha256": texture.weights_sha256,
+            "preprocessing": texture.preprocessing,
+        },
+    }
+    canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""Manifests: what a weights file is, where it comes from, and what must be true of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slidekin_models.errors import ManifestError
+
+MANIFEST_NAME = "manifest.yaml"
+WEIGHTS_NAME = "weights.safetensors"
+_CODES = 128
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class NetworkManifest(BaseModel):
+    """What every network's manifest says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    """Of this set of weights, for people."""
+    architecture: str
+    source: str = Field(min_length=1)
+    """Where the weights come from: a file's address, a package, a training run, a seed."""
+    licence: str = Field(min_length=1)
+    """SPDX identifier, or the publisher's own words."""
+    weights_sha256: Sha256
+    preprocessing: str
+    """Version of what is done to the pixels before the network sees them."""
+    random_weights: bool
+    """True where nothing was learned: results then show the machinery, not tissue."""
+
+
+class VqVaeManifest(NetworkManifest):
+    """Of a VQ-VAE."""
+
+    architecture: Literal["vqvae"]
+    semantic_order: list[int]
+    """``semantic_order[old] = new``: a permutation of 0..127 that puts like codes side by side."""
+
+    @model_validator(mode="after")
+    def _order_is_a_permutation(self) -> Self:
+        if sorted(self.semantic_order) != list(range(_CODES)):
+            msg = f"semantic_order: must hold each of 0..{_CODES - 1} exactly once"
+            raise ValueError(msg)
+        return self
+
+
+class TextureManifest(NetworkManifest):
+    """Of a texture network."""
+
+    texture_bits: int = Field(gt=0, multiple_of=8)
+    """Length of the feature vector, and bits of the texture made of it."""
+    hamming_threshold_bits: int = Field(ge=0)
+    """Greatest Hamming distance at which two textures count as alike (theta)."""
+    threshold_note: str = Field(min_length=1)
+    """How the threshold was found."""
+
+    @model_validator(mode="after")
+    def _threshold_fits_the_texture(self) -> Self:
+        if self.hamming_threshold_bits > self.texture_bits:
+            msg = (
+                f"hamming_threshold_bits: {self.hamming_threshold_bits} is more than the "
+                f"{self.texture_bits} bits of the texture"
+            )
+            raise ValueError(msg)
+        return self
+
+
+def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
+    """Read and validate a YAML file.
+
+    Raises:
+        ManifestError: The file is missing, not YAML, or not valid; each fault names its key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise ManifestError(msg) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path}: not YAML: {error}"
+        raise ManifestError(msg) from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            ": ".join(filter(None, (".".join(str(part) for part in fault["loc"]), fault["msg"])))
+            for fault in error.errors()
+        )
+        msg = f"{path}: {faults}"
+        raise ManifestError(msg) from error
+
+
+def write_yaml(model: BaseModel, path: Path) -> None:
+    """Write a validated value as YAML, keys in the order of their definition."""
+    content = model.model_dump(mode="json", exclude_none=True, by_alias=True)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,209 @@
+"""Model directories: a manifest with its weights beside it, from wherever weights come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slidekin_models import untrained, vqvae
+from slidekin_models.errors import WeightsError
+from slidekin_models.manifest import (
+    MANIFEST_NAME,
+    WEIGHTS_NAME,
+    TextureManifest,
+    VqVaeManifest,
+    write_yaml,
+)
+from slidekin_models.packaged import PackagedTexture
+from slidekin_models.semantic import principal_order
+from slidekin_models.textures import texture_architecture
+from slidekin_models.weights import load_into, read_published, save_weights, sha256_of
+
+_CODEWORDS = "codebook.embedding.weight"
+_SISH_NOTE = "as published with SISH: 12.5 % of the bits"
+
+
+def write_random_vqvae(directory: Path, seed: int) -> VqVaeManifest:
+    """Write a VQ-VAE that has learned nothing."""
+    return _write_vqvae(
+        directory,
+        untrained.random_vqvae(seed),
+        name=f"vqvae-random-{seed}",
+        source=f"random weights, seed {seed}; codewords from drawn pictures",
+        licence="Apache-2.0",
+        random_weights=True,
+    )
+
+
+def write_random_texture(directory: Path, architecture: str, seed: int) -> TextureManifest:
+    """Write a texture network that has learned nothing; its threshold is SISH's 12.5 %."""
+    bits = texture_architecture(architecture).features
+    return _write_texture(
+        directory,
+        architecture,
+        untrained.random_texture(architecture, seed),
+        name=f"{architecture}-random-{seed}",
+        source=f"random weights, seed {seed}",
+        licence="Apache-2.0",
+        random_weights=True,
+        hamming_threshold_bits=bits // 8,
+        threshold_note="not calibrated: 12.5 % of the bits, for weights that learned nothing",
+    )
+
+
+def import_released_vqvae(
+    checkpoint: Path, directory: Path, semantic_order: Path | None = None
+) -> VqVaeManifest:
+    """Turn the published ``model_9.pt`` and ``codebook_semantic.pt`` into a model directory.
+
+    Args:
+        checkpoint: A file of ``torch.save`` with the parameters under ``model``.
+        directory: Where to write.
+        semantic_order: A file of ``torch.save`` with a dict old -> new; without it the order is
+            taken from the codebook's first principal component.
+
+    Raises:
+        WeightsError: A file is missing, damaged, hostile, or holds something else.
+    """
+    content = read_published(checkpoint)
+    parameters = content.get("model") if isinstance(content, dict) else None
+    tensors = _tensors(parameters, checkpoint, "a dict of parameters under the key 'model'")
+    tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return _write_vqvae(
+        directory,
+        tensors,
+        name="vqvae-sish",
+        source=f"published SISH checkpoint {checkpoint.name}",
+        licence="GPL-3.0 (the published program's; check before you pass the weights on)",
+        random_weights=False,
+        semantic_order=_released_order(semantic_order) if semantic_order else None,
+    )
+
+
+def import_densenet121(checkpoint: Path, directory: Path) -> TextureManifest:
+    """Turn torchvision's ``densenet121-*.pth`` (ImageNet) into a model directory.
+
+    Raises:
+        WeightsError: The file is missing, damaged, hostile, or holds something else.
+    """
+    tensors = _tensors(read_published(checkpoint), checkpoint, "a dict of parameters")
+    return _write_texture(
+        directory,
+        "densenet121",
+        texture_architecture("densenet121").foreign_names(tensors),
+        name="densenet121-imagenet",
+        source=f"torchvision {checkpoint.name} (ImageNet-1k)",
+        licence="BSD-3-Clause",
+        random_weights=False,
+        hamming_threshold_bits=128,
+        threshold_note=_SISH_NOTE,
+    )
+
+
+def write_packaged_texture(directory: Path, package: PackagedTexture) -> TextureManifest:
+    """Write a texture network whose weights an installed package carries.
+
+    Raises:
+        WeightsError: The package's file is not the one that is known here.
+    """
+    checkpoint = package.path()
+    found = sha256_of(checkpoint)
+    if found != package.sha256:
+        msg = f"{checkpoint}: SHA-256 is {found}, not {package.sha256}: install it again"
+        raise WeightsError(msg)
+    tensors = _tensors(read_published(checkpoint), checkpoint, "a dict of parameters")
+    return _write_texture(
+        directory,
+        package.architecture,
+        texture_architecture(package.architecture).foreign_names(tensors),
+        name=package.name,
+        source=package.source,
+        licence=package.licence,
+        random_weights=False,
+        hamming_threshold_bits=package.hamming_threshold_bits,
+        threshold_note=package.threshold_note,
+    )
+
+
+def _tensors(content: Any, source: Path, wanted: str) -> Mapping[str, Tensor]:  # noqa: ANN401
+    if isinstance(content, dict) and content:
+        tensors = {n: t for n, t in content.items() if isinstance(n, str) and torch.is_tensor(t)}
+        if len(tensors) == len(content):
+            return tensors
+    msg = f"{source}: does not hold {wanted}"
+    raise WeightsError(msg)
+
+
+def _released_order(path: Path) -> list[int]:
+    content = read_published(path)
+    codes = list(range(vqvae.CODEBOOK_SIZE))
+    if isinstance(content, dict):
+        order = {int(old): int(new) for old, new in content.items()}
+        if sorted(order) == codes and sorted(order.values()) == codes:
+            return [order[old] for old in codes]
+    msg = f"{path}: does not hold a permutation of 0..{codes[-1]} as a dict old -> new"
+    raise WeightsError(msg)
+
+
+def _write_vqvae(  # noqa: PLR0913 (a manifest's keys)
+    directory: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    random_weights: bool,
+    semantic_order: list[int] | None = None,
+) -> VqVaeManifest:
+    network = vqvae.VqVae()
+    load_into(network, tensors, source)
+    codewords = network.codebook.embedding.weight.detach().numpy()
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = VqVaeManifest(
+        name=name,
+        architecture="vqvae",
+        source=source,
+        licence=licence,
+        weights_sha256=save_weights(network.state_dict(), directory / WEIGHTS_NAME),
+        preprocessing=vqvae.PREPROCESSING,
+        random_weights=random_weights,
+        semantic_order=semantic_order or principal_order(codewords),
+    )
+    write_yaml(manifest, directory / MANIFEST_NAME)
+    return manifest
+
+
+def _write_texture(  # noqa: PLR0913 (a manifest's keys)
+    directory: Path,
+    architecture: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    random_weights: bool,
+    hamming_threshold_bits: int,
+    threshold_note: str,
+) -> TextureManifest:
+    known = texture_architecture(architecture)
+    network = known.build()
+    load_into(network, tensors, source)
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = TextureManifest(
+        name=name,
+        architecture=architecture,
+        source=source,
+        licence=licence,
+        weights_sha256=save_weights(network.state_dict(), directory / WEIGHTS_NAME),
+        preprocessing=known.preprocessing,
+        random_weights=random_weights,
+        texture_bits=known.features,
+        hamming_threshold_bits=hamming_threshold_bits,
+        threshold_note=threshold_note,
+    )
+    write_yaml(manifest, directory / MANIFEST_NAME)
+    return manifest

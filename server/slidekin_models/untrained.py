@@ -1,0 +1,64 @@
+"""Networks with random weights: they show the machinery at work and are always named as random."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slidekin_models import seeded, synthetic
+from slidekin_models.textures import texture_architecture
+from slidekin_models.vqvae import CODEBOOK_SIZE, VqVae
+
+_PICTURES = 24
+_PICTURE_PX = 256
+_ROUNDS = 12
+
+
+def random_vqvae(seed: int) -> dict[str, Tensor]:
+    """Weights of a VQ-VAE that has learned nothing, yet uses its whole codebook.
+
+    Random codewords lie far from all that a random encoder puts out, and nearly every place of a
+    picture would get the same few codes. The codewords are therefore cluster centres of the
+    encoder's outputs on drawn pictures. All is computed in double precision and rounded to half
+    precision, so that every machine comes to the same weights.
+    """
+    network = VqVae().eval()
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    tensors = seeded.seeded_tensors(shapes, seed)
+    network.load_state_dict(tensors)
+    pictures = synthetic.stained_pictures(_PICTURES, _PICTURE_PX, seed)
+    encoder = network.encoder.double()
+    outputs = []
+    with torch.inference_mode():
+        for picture in pictures:
+            pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].double() / 255 * 2 - 1
+            outputs.append(encoder(pixels)[0].flatten(1).T.numpy())
+    centres = _cluster_centres(np.concatenate(outputs), CODEBOOK_SIZE, seed)
+    tensors["codebook.embedding.weight"] = torch.from_numpy(centres).half().float()
+    return tensors
+
+
+def random_texture(architecture: str, seed: int) -> dict[str, Tensor]:
+    """Weights of a texture network that has learned nothing."""
+    network = texture_architecture(architecture).build()
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    return seeded.seeded_tensors(shapes, seed)
+
+
+def _cluster_centres(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Lloyd's k-means from farthest-point seeds; (n, dim) float64 to (count, dim) float64."""
+    chosen = [int(np.random.default_rng(seed).integers(len(points)))]
+    nearest = ((points - points[chosen[0]]) ** 2).sum(axis=1)
+    while len(chosen) < count:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+    centres = points[chosen]
+    for _ in range(_ROUNDS):
+        distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
+        owner = distance.argmin(axis=1)
+        for i in range(count):
+            members = points[owner == i]
+            if len(members):
+                centres[i] = members.mean(axis=0)
+    return centres

@@ -1,0 +1,119 @@
+"""Weights on disk: safetensors for our own, a restricted reader for what others publish."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from slidekin_models.errors import WeightsError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        WeightsError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise WeightsError(msg) from error
+    return digest.hexdigest()
+
+
+def save_weights(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Write ``tensors`` as safetensors; equal tensors give equal bytes.
+
+    Returns:
+        The file's SHA-256.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path)
+    # safetensors writes for the owner alone; the server may run as another user.
+    path.chmod(0o644)
+    return sha256_of(path)
+
+
+def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read a safetensors file whose bytes have the given SHA-256.
+
+    Raises:
+        WeightsError: The file is missing, is another one, or is not safetensors.
+    """
+    found = sha256_of(path)
+    if found != sha256:
+        msg = (
+            f"{path}: SHA-256 is {found}, the manifest says {sha256}; the file is damaged or "
+            "another one: build or import it again"
+        )
+        raise WeightsError(msg)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        msg = f"{path}: not a safetensors file: {error}"
+        raise WeightsError(msg) from error
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Put ``tensors`` into ``network``, which they must fit name by name.
+
+    Counters of batches seen in training may be absent: old files lack them and evaluation does
+    not use them.
+
+    Raises:
+        WeightsError: A name is missing, unknown, or of another shape.
+    """
+    expected = network.state_dict()
+    missing = sorted(
+        n for n in expected if n not in tensors and not n.endswith("num_batches_tracked")
+    )
+    unknown = sorted(n for n in tensors if n not in expected)
+    misshapen = sorted(
+        n for n, t in tensors.items() if n in expected and t.shape != expected[n].shape
+    )
+    faults = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
+    for fault, names in faults.items():
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            msg = f"{source}: not the weights of this network: {names[0]} is {fault}{more}"
+            raise WeightsError(msg)
+    network.load_state_dict(dict(tensors), strict=False)
+
+
+def read_published(path: Path) -> Any:  # noqa: ANN401 (each publisher has a layout of its own)
+    """Read a ``torch.save`` file without ever running code from it.
+
+    Returns:
+        What was saved: tensors, numbers, strings, and dicts and lists of them.
+
+    Raises:
+        WeightsError: The file is missing, holds anything else, or is not such a file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise WeightsError(msg) from error
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"{path}: refused, since it holds more than tensors and plain values (reading it could "
+            "run code), or is no PyTorch file"
+        )
+        raise WeightsError(msg) from error
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        msg = f"{path}: not a complete PyTorch file: {error}"
+        raise WeightsError(msg) from error

@@ -1,0 +1,340 @@
+"""The embedded store: one SQLite file in write-ahead mode."""
+
+# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from slidekin_server.values import PatchCodes
+
+from .errors import (
+    CollectionExistsError,
+    CollectionNotEmptyError,
+    SlideExistsError,
+    SlideNotFoundError,
+)
+from .packing import codes_checksum, content_digest, pack
+from .records import (
+    NO_PICTURES,
+    AddedSlide,
+    Change,
+    ChangeKind,
+    CollectionRecord,
+    Picture,
+    PictureFormat,
+    Pictures,
+    SlideFacts,
+    SlideRecord,
+    StoredSlide,
+)
+from .sqlite_connections import Connections
+from .sqlite_queries import (
+    delete_slides,
+    find_collection,
+    insert_pictures,
+    log_change,
+    marks,
+    require_collection,
+    require_slide,
+    select_slides,
+    select_stored,
+)
+from .sqlite_rows import (
+    COLLECTION_COLUMNS,
+    FACT_COLUMNS,
+    collection_record,
+    collection_row,
+    facts_row,
+    now_us,
+    slide_record,
+)
+from .sqlite_schema import SLIDE_PICTURE
+
+_SLIDES_A_CHUNK = 256  # of 60 patches each: about 2 MiB at a time
+
+
+class SqliteStore:
+    """A `Store` in a folder of its own; see there for what each method promises."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    @classmethod
+    def open(cls, folder: Path, *, synchronous: Literal["full", "normal"] = "full") -> Self:
+        """Open the store of a folder, making both where they are missing.
+
+        Args:
+            folder: Holds the database and its lock.
+            synchronous: ``full``: what is acknowledged survives a power cut. ``normal``: only a
+                crash of the process.
+
+        Raises:
+            StoreInUseError: Another process has it open.
+            NewerSchemaError: A newer version of the service wrote it.
+            DamagedStoreError: The file is broken or not a store.
+        """
+        return cls(Connections(folder, synchronous))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the store free for another service."""
+        self._connections.close()
+
+    # Collections
+
+    def create_collection(self, collection: CollectionRecord) -> CollectionRecord:
+        """Create an empty collection."""
+        with self._connections.write() as connection:
+            held = find_collection(connection, collection.name)
+            if held:
+                raise CollectionExistsError(held.record)
+            row = collection_row(collection, now_us())
+            connection.execute(
+                f"INSERT INTO collections ({COLLECTION_COLUMNS}) VALUES ({marks(row)})", row
+            )
+            log_change(connection, ChangeKind.COLLECTION_CREATED, collection.name)
+        return collection_record(row)
+
+    def get_collection(self, name: str) -> CollectionRecord:
+        """Return one collection."""
+        with self._connections.read() as connection:
+            return require_collection(connection, name).record
+
+    def list_collections(self) -> list[CollectionRecord]:
+        """Return all collections in order of creation."""
+        with self._connections.read() as connection:
+            rows = connection.execute(f"SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY id")
+            return [collection_record(row) for row in rows]
+
+    def update_collection(
+        self, name: str, *, display_name: str | None = None, description: str | None = None
+    ) -> CollectionRecord:
+        """Change what is given and leave what is None."""
+        with self._connections.write() as connection:
+            found = require_collection(connection, name)
+            old = found.record
+            record = dataclasses.replace(
+                old,
+                display_name=old.display_name if display_name is None else display_name,
+                description=old.description if description is None else description,
+            )
+            connection.execute(
+                "UPDATE collections SET display_name = ?, description = ? WHERE id = ?",
+                (record.display_name, record.description, found.id),
+            )
+            log_change(connection, ChangeKind.COLLECTION_UPDATED, name)
+        return record
+
+    def delete_collection(self, name: str, *, force: bool = False) -> list[SlideRecord]:
+        """Delete a collection, with ``force`` its slides too."""
+        with self._connections.write(erase=True) as connection:
+            found = require_collection(connection, name)
+            slides = select_slides(connection, found, "1", checked=False)
+            if slides and not force:
+                raise CollectionNotEmptyError(name, len(slides))
+            delete_slides(connection, slides)
+            connection.execute("DELETE FROM collections WHERE id = ?", (found.id,))
+            log_change(connection, ChangeKind.COLLECTION_DELETED, name)
+        return slides
+
+    # Slides
+
+    def add_slide(
+        self,
+        collection: str,
+        facts: SlideFacts,
+        codes: PatchCodes,
+        pictures: Pictures = NO_PICTURES,
+        *,
+        replace: bool = False,
+    ) -> AddedSlide:
+        """Add a slide, all of it or nothing."""
+        packed = pack(codes)
+        digest = content_digest(facts, codes)
+        with self._connections.write() as connection:
+            found = require_collection(connection, collection)
+            if codes.texture_bits != found.record.texture_bits:
+                raise ValueError(
+                    f"textures of {codes.texture_bits} bits do not fit collection '{collection}' "
+                    f"of {found.record.texture_bits} bits"
+                )
+            held = select_slides(
+                connection, found, "s.slide_id = ?", facts.slide_id, checked=not replace
+            )
+            if held and not replace:
+                raise SlideExistsError(held[0])
+            delete_slides(connection, held)
+            row = facts_row(facts, digest, len(codes), now_us())
+            number = connection.execute(
+                f"INSERT INTO slides (collection_id, {FACT_COLUMNS}, checksum) "
+                f"VALUES (?, {marks(row)})",
+                (found.id, *row),
+            ).lastrowid
+            assert number is not None
+            connection.execute(
+                "INSERT INTO codes VALUES (?, ?, ?, ?, ?)",
+                (number, *packed, codes_checksum(number, packed)),
+            )
+            insert_pictures(connection, number, pictures)
+            log_change(connection, ChangeKind.SLIDE_ADDED, collection, number)
+        record = slide_record(collection, (number, *row))
+        return AddedSlide(record, held[0] if held else None)
+
+    def get_slide(self, collection: str, slide_id: str) -> SlideRecord:
+        """Return one slide's facts."""
+        with self._connections.read() as connection:
+            return require_slide(connection, collection, slide_id)
+
+    def load_slide(self, collection: str, slide_id: str) -> StoredSlide:
+        """Return one slide with its arrays."""
+        with self._connections.read() as connection:
+            found = require_collection(connection, collection)
+            for slide in select_stored(connection, found, "s.slide_id = ?", slide_id):
+                return slide
+        raise SlideNotFoundError(collection, slide_id)
+
+    def list_slides(
+        self, collection: str, *, after: int = 0, limit: int = 1000
+    ) -> list[SlideRecord]:
+        """Return up to ``limit`` slides whose number is greater than ``after``."""
+        with self._connections.read() as connection:
+            found = require_collection(connection, collection)
+            return select_slides(connection, found, "s.number > ?", after, limit=limit)
+
+    def iter_slides(self, collection: str) -> Iterator[StoredSlide]:
+        """Go through all slides with their arrays, a few in memory at a time."""
+        after = 0
+        while True:
+            with self._connections.read() as connection:
+                found = require_collection(connection, collection)
+                chunk = select_stored(
+                    connection, found, "s.number > ?", after, limit=_SLIDES_A_CHUNK
+                )
+            yield from chunk
+            if len(chunk) < _SLIDES_A_CHUNK:
+                return
+            after = chunk[-1].record.number
+
+    def update_slide(
+        self,
+        collection: str,
+        slide_id: str,
+        *,
+        label: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> SlideRecord:
+        """Change what is given and leave what is None; the number stays."""
+        with self._connections.write(erase=True) as connection:
+            old = require_slide(connection, collection, slide_id)
+            facts = dataclasses.replace(
+                old.facts,
+                label=old.facts.label if label is None else label,
+                attributes=old.facts.attributes if attributes is None else attributes,
+            )
+            (created_us,) = connection.execute(
+                "SELECT created_us FROM slides WHERE number = ?", (old.number,)
+            ).fetchone()
+            row = facts_row(facts, old.content_digest, old.patch_count, created_us)
+            connection.execute(
+                f"UPDATE slides SET ({FACT_COLUMNS}, checksum) = ({marks(row)}) WHERE number = ?",
+                (*row, old.number),
+            )
+            log_change(connection, ChangeKind.SLIDE_UPDATED, collection, old.number)
+        return slide_record(collection, (old.number, *row))
+
+    def delete_slide(self, collection: str, slide_id: str) -> SlideRecord:
+        """Delete one slide, off the disk and not only out of sight."""
+        with self._connections.write(erase=True) as connection:
+            record = require_slide(connection, collection, slide_id, checked=False)
+            delete_slides(connection, [record])
+        return record
+
+    def delete_patient(
+        self, patient_id: str, *, collection: str | None = None
+    ) -> list[SlideRecord]:
+        """Delete every slide of a patient, off the disk and not only out of sight."""
+        if not patient_id:
+            raise ValueError(
+                "patient_id must not be empty: slides without one are not one person's"
+            )
+        with self._connections.write(erase=True) as connection:
+            if collection is not None:
+                names = [collection]
+            else:
+                names = [name for (name,) in connection.execute("SELECT name FROM collections")]
+            slides = [
+                slide
+                for name in names
+                for slide in select_slides(
+                    connection,
+                    require_collection(connection, name),
+                    "s.patient_id = ?",
+                    patient_id,
+                    checked=False,
+                )
+            ]
+            slides.sort(key=lambda slide: slide.number)
+            delete_slides(connection, slides)
+        return slides
+
+    # Pictures
+
+    def slide_picture(self, collection: str, slide_id: str) -> Picture | None:
+        """Return the picture of the whole slide, if one is kept."""
+        return self._pictures(collection, slide_id, [SLIDE_PICTURE]).get(SLIDE_PICTURE)
+
+    def patch_pictures(
+        self, collection: str, slide_id: str, indices: Sequence[int]
+    ) -> dict[int, Picture]:
+        """Return those patches' pictures that are kept."""
+        return self._pictures(collection, slide_id, [index for index in indices if index >= 0])
+
+    def _pictures(
+        self, collection: str, slide_id: str, patches: Sequence[int]
+    ) -> dict[int, Picture]:
+        with self._connections.read() as connection:
+            number = require_slide(connection, collection, slide_id).number
+            pictures = {}
+            for patch in patches:
+                row = connection.execute(
+                    "SELECT format, data FROM pictures WHERE number = ? AND patch = ?",
+                    (number, patch),
+                ).fetchone()
+                if row:
+                    pictures[patch] = Picture(PictureFormat(row[0]), row[1])
+            return pictures
+
+    # Followers
+
+    def last_sequence(self) -> int:
+        """Return the sequence number of the latest change; 0 before the first."""
+        with self._connections.read() as connection:
+            (sequence,) = connection.execute(
+                "SELECT coalesce(max(sequence), 0) FROM changes"
+            ).fetchone()
+            return int(sequence)
+
+    def changes_since(self, sequence: int, *, limit: int = 1000) -> list[Change]:
+        """Return up to ``limit`` changes after a sequence number, in order."""
+        with self._connections.read() as connection:
+            rows = connection.execute(
+                "SELECT sequence, kind, collection, slide_number FROM changes "
+                "WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (sequence, limit),
+            )
+            return [Change(number, ChangeKind(kind), *rest) for number, kind, *rest in rows]

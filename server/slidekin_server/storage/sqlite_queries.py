@@ -1,0 +1,143 @@
+"""The statements that several methods of the SQLite store share, each inside a transaction."""
+
+# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .errors import CollectionNotFoundError, SlideNotFoundError
+from .records import ChangeKind, CollectionRecord, Pictures, SlideRecord, StoredSlide
+from .sqlite_rows import (
+    CODES_COLUMNS,
+    COLLECTION_COLUMNS,
+    SLIDE_COLUMNS,
+    collection_record,
+    slide_record,
+    stored_slide,
+)
+from .sqlite_schema import SLIDE_PICTURE
+
+
+class HeldCollection(NamedTuple):
+    """A collection and its row's id."""
+
+    id: int
+    record: CollectionRecord
+
+
+def marks(row: Sequence[object]) -> str:
+    """Place-holders for the values of a row."""
+    return ", ".join("?" * len(row))
+
+
+def log_change(
+    connection: sqlite3.Connection, kind: ChangeKind, collection: str, number: int | None = None
+) -> None:
+    """Append to the change log."""
+    connection.execute(
+        "INSERT INTO changes (kind, collection, slide_number) VALUES (?, ?, ?)",
+        (kind.value, collection, number),
+    )
+
+
+def find_collection(connection: sqlite3.Connection, name: str) -> HeldCollection | None:
+    """The collection of that name, if there is one."""
+    row = connection.execute(
+        f"SELECT id, {COLLECTION_COLUMNS} FROM collections WHERE name = ?", (name,)
+    ).fetchone()
+    return HeldCollection(row[0], collection_record(row[1:])) if row else None
+
+
+def require_collection(connection: sqlite3.Connection, name: str) -> HeldCollection:
+    """The collection of that name.
+
+    Raises:
+        CollectionNotFoundError: There is none.
+    """
+    found = find_collection(connection, name)
+    if found is None:
+        raise CollectionNotFoundError(name)
+    return found
+
+
+def select_slides(
+    connection: sqlite3.Connection,
+    collection: HeldCollection,
+    condition: str,
+    *values: object,
+    limit: int = -1,
+    checked: bool = True,
+) -> list[SlideRecord]:
+    """Slides of a collection in order of insertion, without their arrays.
+
+    Args:
+        connection: Inside a transaction.
+        collection: Whose slides.
+        condition: SQL over the row ``s``.
+        values: What is bound in it.
+        limit: Most rows; -1: all.
+        checked: Refuse damaged slides. Deleting takes them as they are.
+
+    Raises:
+        DamagedSlideError: A checksum is wrong.
+    """
+    rows = connection.execute(
+        f"SELECT {SLIDE_COLUMNS} FROM slides s WHERE s.collection_id = ? AND {condition} "
+        "ORDER BY s.number LIMIT ?",
+        (collection.id, *values, limit),
+    )
+    return [slide_record(collection.record.name, row, checked=checked) for row in rows]
+
+
+def require_slide(
+    connection: sqlite3.Connection, collection: str, slide_id: str, *, checked: bool = True
+) -> SlideRecord:
+    """One slide without its arrays.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        SlideNotFoundError: It holds no such slide.
+        DamagedSlideError: A checksum is wrong, and ``checked``.
+    """
+    found = require_collection(connection, collection)
+    for record in select_slides(connection, found, "s.slide_id = ?", slide_id, checked=checked):
+        return record
+    raise SlideNotFoundError(collection, slide_id)
+
+
+def select_stored(
+    connection: sqlite3.Connection,
+    collection: HeldCollection,
+    condition: str,
+    *values: object,
+    limit: int = -1,
+) -> list[StoredSlide]:
+    """Slides with their arrays; arguments and errors as `select_slides`."""
+    rows = connection.execute(
+        f"SELECT {SLIDE_COLUMNS}, {CODES_COLUMNS} FROM slides s LEFT JOIN codes c USING (number) "
+        f"WHERE s.collection_id = ? AND {condition} ORDER BY s.number LIMIT ?",
+        (collection.id, *values, limit),
+    )
+    name, bits = collection.record.name, collection.record.texture_bits
+    return [stored_slide(name, row, texture_bits=bits) for row in rows]
+
+
+def insert_pictures(connection: sqlite3.Connection, number: int, pictures: Pictures) -> None:
+    """Keep the pictures of a slide."""
+    named = dict(pictures.patches)
+    if pictures.slide:
+        named[SLIDE_PICTURE] = pictures.slide
+    connection.executemany(
+        "INSERT INTO pictures VALUES (?, ?, ?, ?)",
+        [(number, patch, picture.format.value, picture.data) for patch, picture in named.items()],
+    )
+
+
+def delete_slides(connection: sqlite3.Connection, slides: Sequence[SlideRecord]) -> None:
+    """Delete slides with all that belongs to them."""
+    for slide in slides:
+        connection.execute("DELETE FROM slides WHERE number = ?", (slide.number,))
+        log_change(connection, ChangeKind.SLIDE_DELETED, slide.collection, slide.number)

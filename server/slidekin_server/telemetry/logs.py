@@ -1,0 +1,125 @@
+"""Structured logs without patient data.
+
+A log line is made of a constant event and named values. Only values under known names pass: those
+of `PLAIN_KEYS` as they are, those of `HASHED_KEYS` as a short keyed hash, with which the lines of
+one slide can be found without saying whose it is. Everything else is dropped, and exceptions are
+told by their type and place in the code, never by their message, which may name a slide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import sys
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+import structlog
+
+PLAIN_KEYS = frozenset({
+    "address", "bundle", "canary_codes", "canary_texture_bits", "code", "collections", "count",
+    "duration_s", "encoder_state", "event", "exception", "fingerprint", "frames", "host",
+    "index_version", "k", "level", "logger", "method", "mode", "patches", "peer", "pid", "port",
+    "problem", "reason", "request_id", "schema", "signal", "slides", "stage", "timestamp", "url",
+    "version",
+})  # fmt: skip
+HASHED_KEYS = frozenset({"collection", "patient", "slide"})
+
+_HASH_KEY = secrets.token_bytes(32)
+"""New with every start, so that names cannot be guessed from hashes later."""
+
+Event = MutableMapping[str, Any]
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def hashed(value: str) -> str:
+    """Short keyed hash of a name; the same until the service ends."""
+    return hashlib.blake2b(value.encode(), key=_HASH_KEY, digest_size=6).hexdigest()
+
+
+def keep_patient_data_out(_logger: object, _method: str, event: Event) -> Event:
+    """Processor: pass, hash or drop each value by its name."""
+    for key in list(event):
+        if key.startswith("_"):  # structlog's own, gone before the line is written
+            continue
+        if key in HASHED_KEYS:
+            event[key] = hashed(str(event[key]))
+        elif key not in PLAIN_KEYS:
+            del event[key]
+    return event
+
+
+def tell_exceptions_by_type(_logger: object, _method: str, event: Event) -> Event:
+    """Processor: replace an exception by its type and its frames."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    elif isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    if info and info[0]:
+        kind, _, trace = info
+        event["exception"] = f"{kind.__module__}.{kind.__qualname__}"
+        event["frames"] = [
+            f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(trace)
+        ]
+    return event
+
+
+def keep_first_line(_logger: object, _method: str, event: Event) -> Event:
+    """Processor: cut what other libraries say to its first line; asyncio's others quote errors."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def configure_logging(
+    level: str, style: Literal["json", "console"], stream: TextIO | None = None
+) -> None:
+    """Set up logging for the process.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``; from here on up is logged.
+        style: One JSON object a line, or text for people.
+        stream: Where to; standard error if None.
+    """
+    stream = stream or sys.stderr
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        tell_exceptions_by_type,
+        keep_patient_data_out,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # tests configure more than once
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, keep_first_line],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger; its events are constant sentences, what varies goes into named values."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return logger

@@ -1,0 +1,155 @@
+"""Every metric of the service, in one place.
+
+Labels take their values from small fixed sets, never from what a caller sends: no metric can grow
+without bound, and none can hold patient data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import time
+from collections.abc import Iterator
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info
+from prometheus_client import start_http_server as _start_http_server
+
+_NAMESPACE = "slidekin"
+
+# From a search by codes (a few milliseconds) to a large slide through encoders without GPU.
+_RPC_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+# From one patch in the index (0.1 ms) to one patch through encoders without GPU.
+_STAGE_BUCKETS_S = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1, 2.5, 5, 10, 30, 60,
+)  # fmt: skip
+_MESSAGE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+ENCODER_STATES = ("starting", "ready", "unavailable", "canary_mismatch")
+
+
+class Stage(enum.Enum):
+    """Where the time of a call goes."""
+
+    ENCODE = "encode"
+    """One patch through Triton, waiting for its turn included."""
+    SEARCH = "search"
+    """One patch through the index."""
+    RANK = "rank"
+    """The ranking of one query's slides."""
+    STORE = "store"
+    """One change of the store."""
+
+
+class Metrics:
+    """The metrics of one service, registered with one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace=_NAMESPACE, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace=_NAMESPACE, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(
+                name, text, labels, namespace=_NAMESPACE, registry=registry, buckets=buckets
+            )
+
+        self.rpcs = counter("rpcs", "Calls ended, by method and status code.", "method", "code")
+        self.rpc_seconds = histogram(
+            "rpc_duration_seconds", "Time from a call's start to its end.", _RPC_BUCKETS_S, "method"
+        )
+        self.rpcs_in_progress = gauge("rpcs_in_progress", "Calls that have not ended.", "method")
+        self.stage_seconds = histogram(
+            "stage_duration_seconds", "Time a stage of a call took.", _STAGE_BUCKETS_S, "stage"
+        )
+        self.searches = counter(
+            "searches", "Searches answered, by mode asked for and short lists.", "mode", "short"
+        )
+        self.patches_searched = counter(
+            "patches_searched", "Patches searched, by the mode that answered.", "mode"
+        )
+        self.patches_encoded = counter(
+            "patches_encoded", "Patches sent to the encoders, by outcome.", "result"
+        )
+        self.patches_per_message = histogram(
+            "patches_per_message", "Patches in one incoming message.", _MESSAGE_BUCKETS
+        )
+        self.encoder_in_flight = gauge(
+            "encoder_in_flight", "Patches sent to Triton and not yet answered."
+        )
+        self.encoder_waiting = gauge("encoder_waiting", "Patches waiting for their turn at Triton.")
+        self.encoder_state = Enum(
+            "encoder_state",
+            "State of the encoders.",
+            states=ENCODER_STATES,
+            namespace=_NAMESPACE,
+            registry=registry,
+        )
+        self.canary_checks = counter(
+            "canary_checks", "Canary checks, by the state they found.", "result"
+        )
+        self.collections = gauge("collections", "Collections held.")
+        self.slides = gauge("slides", "Slides held in all collections.")
+        self.patches = gauge("patches", "Patches held in all collections.")
+        self.index_versions = counter("index_versions", "Index versions made since the start.")
+        self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
+
+    def set_build(self, version: str, fingerprint: str) -> None:
+        """State the service's version and the fingerprint of its model."""
+        self._build.info({"version": version, "model_fingerprint": fingerprint})
+
+    def observe_stage(self, stage: Stage, seconds: float) -> None:
+        """Count the time that a stage took."""
+        self.stage_seconds.labels(stage.value).observe(seconds)
+
+    @contextlib.contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Measure a stage. One that fails is not counted: its time says nothing of the others'."""
+        start = time.perf_counter()
+        yield
+        self.observe_stage(stage, time.perf_counter() - start)
+
+
+class ExpositionError(OSError):
+    """The metrics cannot be offered at that address."""
+
+
+class Exposition:
+    """The metrics' HTTP end point, served by a thread."""
+
+    def __init__(self, server: WSGIServer) -> None:
+        self._server = server
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._server.server_port
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def start_exposition(registry: CollectorRegistry, *, host: str, port: int) -> Exposition:
+    """Offer the metrics at ``http://host:port/metrics``.
+
+    Args:
+        registry: What to offer.
+        host: Address to listen on.
+        port: TCP port; 0: a free one.
+
+    Raises:
+        ExpositionError: Nothing can listen there, for example since the port is taken.
+    """
+    try:
+        server, _ = _start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise ExpositionError(
+            f"metrics cannot be offered at {host}:{port} ({error.strerror}): "
+            "change metrics.host or metrics.port, or free the port"
+        ) from error
+    return Exposition(server)

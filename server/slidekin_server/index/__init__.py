@@ -1,0 +1,34 @@
+"""The index engine: keys, textures and owners of a collection's patches, and how they are searched.
+
+Modules, from the ground up: ``memory`` (blocks of patches in segments), ``blocks`` (the directory
+and how it is rewritten), ``guided`` and ``exact`` (the two searches), ``snapshot`` (one version),
+``engine`` (online changes), ``search`` (modes). ``veb`` is the van Emde Boas tree.
+"""
+
+from __future__ import annotations
+
+from slidekin_server.index.admitted import Admitted
+from slidekin_server.index.engine import CollectionIndex
+from slidekin_server.index.errors import (
+    IndexFailure,
+    ParameterError,
+    SlideExistsError,
+    SlideNotFoundError,
+)
+from slidekin_server.index.parameters import GuidedParameters
+from slidekin_server.index.search import SearchOptions, exact_bags, search_patch
+from slidekin_server.index.snapshot import IndexSnapshot
+
+__all__ = [
+    "Admitted",
+    "CollectionIndex",
+    "GuidedParameters",
+    "IndexFailure",
+    "IndexSnapshot",
+    "ParameterError",
+    "SearchOptions",
+    "SlideExistsError",
+    "SlideNotFoundError",
+    "exact_bags",
+    "search_patch",
+]

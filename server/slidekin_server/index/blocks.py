@@ -1,0 +1,319 @@
+"""Compiled work on the block directory: finding a place, and rewriting blocks for a new version.
+
+A directory lists the blocks of one version in order of their patches (key, slide number, patch
+index): three arrays, first key, block number and count of each. Blocks that a published directory
+names are never written again: a change writes new blocks and a new directory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from slidekin_server.index.memory import (
+    BLOCK_PATCHES,
+    FILL_PATCHES,
+    block_address,
+    keys_of,
+    patches_of,
+    slides_of,
+    textures_of,
+    words_at,
+)
+
+
+@njit(nogil=True, cache=True)
+def lower_bound(first_keys: Any, blocks: Any, counts: Any, bases: Any, words: int, key: int) -> Any:
+    """Find the first patch whose key is >= ``key``: (place in the directory, slot). O(log n)."""
+    place = np.searchsorted(first_keys, key) - 1
+    if place < 0:
+        return 0, 0
+    keys = keys_of(block_address(bases, blocks[place], words))
+    slot = np.searchsorted(keys[: counts[place]], key)
+    return (place, slot) if slot < counts[place] else (place + 1, 0)
+
+
+@njit(nogil=True, cache=True)
+def block_holding(
+    first_keys: Any, blocks: Any, bases: Any, words: int, key: int, slide: int, patch: int
+) -> int:
+    """Find the last block that begins at or before this patch; the first where none does."""
+    place = np.searchsorted(first_keys, key, side="right") - 1
+    while place > 0 and first_keys[place] == key:
+        address = block_address(bases, blocks[place], words)
+        first_slide = slides_of(address)[0]
+        if first_slide < slide or (first_slide == slide and patches_of(address)[0] <= patch):
+            break
+        place -= 1
+    return max(place, 0)
+
+
+@njit(inline="always")
+def _blocks_needed(patches: int, blocks: int) -> int:
+    """Say how many blocks should replace ``blocks`` that shall hold ``patches``."""
+    if patches > blocks * BLOCK_PATCHES:
+        return max(blocks + 1, (patches + FILL_PATCHES - 1) // FILL_PATCHES)
+    if patches == 0:
+        return 0
+    return blocks - 1 if patches <= (blocks - 1) * FILL_PATCHES else blocks
+
+
+@njit(nogil=True, cache=True)
+def plan(
+    first_keys: Any,
+    blocks: Any,
+    counts: Any,
+    bases: Any,
+    words: int,
+    keys: Any,
+    slide: int,
+    patches: Any,
+    sign: int,
+) -> Any:
+    """Group the patches of one slide, sorted, by the runs of blocks that take or lose them.
+
+    A block that would overflow, or become less than half full, shares with a neighbour: two full
+    blocks become three, so that blocks stay at least two thirds full under additions.
+
+    Returns:
+        Shape (groups, 5), int64: first block and end in the directory, first patch and end in
+        ``keys``, number of blocks that replace them.
+    """
+    groups = np.empty((len(keys), 5), dtype=np.int64)
+    size = 0
+    if len(blocks) == 0:
+        groups[0, :3] = 0
+        groups[0, 3] = len(keys)
+        groups[0, 4] = _blocks_needed(len(keys), 0)
+        return groups[:1]
+    for entry in range(len(keys)):
+        place = block_holding(first_keys, blocks, bases, words, keys[entry], slide, patches[entry])
+        if size and groups[size - 1, 0] == place:
+            groups[size - 1, 3] = entry + 1
+        else:
+            groups[size, 0], groups[size, 1] = place, place + 1
+            groups[size, 2], groups[size, 3] = entry, entry + 1
+            size += 1
+    for group in range(size):
+        begin, end = groups[group, 0], groups[group, 1]
+        total = counts[begin] + sign * (groups[group, 3] - groups[group, 2])
+        if total > BLOCK_PATCHES or total < BLOCK_PATCHES // 2:
+            right_end = groups[group + 1, 0] if group + 1 < size else len(blocks)
+            left_end = groups[group - 1, 1] if group else 0
+            if end < right_end:
+                total += counts[end]
+                end += 1
+            elif begin > left_end:
+                begin -= 1
+                total += counts[begin]
+        groups[group, 0], groups[group, 1] = begin, end
+        groups[group, 4] = _blocks_needed(total, end - begin)
+    return groups[:size]
+
+
+@njit(inline="always")
+def _put(address: int, slot: int, words: int, key: int, slide: int, patch: int, texture: Any) -> None:
+    keys_of(address)[slot] = key
+    slides_of(address)[slot] = slide
+    patches_of(address)[slot] = patch
+    textures = textures_of(address, words)
+    for word in range(words):
+        textures[slot, word] = texture[word]
+
+
+@njit(nogil=True, cache=True)
+def rewrite(
+    first_keys: Any,
+    blocks: Any,
+    counts: Any,
+    bases: Any,
+    words: int,
+    groups: Any,
+    new_blocks: Any,
+    keys: Any,
+    slide: int,
+    patches: Any,
+    textures: Any,
+    adding: bool,
+) -> Any:
+    """Write what replaces the planned groups, and the directory that names it.
+
+    Adding merges the slide's patches in; removing leaves out whatever the slide owns.
+
+    Returns:
+        The new directory: first keys, blocks, counts.
+    """
+    growth = len(new_blocks)
+    for group in range(len(groups)):
+        growth -= groups[group, 1] - groups[group, 0]
+    size = len(blocks) + growth
+    to_first = np.empty(size, dtype=np.int64)
+    to_blocks = np.empty(size, dtype=np.int32)
+    to_counts = np.empty(size, dtype=np.int32)
+    read, write, taken = 0, 0, 0
+    for group in range(len(groups)):
+        begin, end = groups[group, 0], groups[group, 1]
+        kept = begin - read
+        to_first[write : write + kept] = first_keys[read:begin]
+        to_blocks[write : write + kept] = blocks[read:begin]
+        to_counts[write : write + kept] = counts[read:begin]
+        write += kept
+        read = end
+
+        outputs = groups[group, 4]
+        entry, entries = groups[group, 2], groups[group, 3]
+        total = (entries - entry) if adding else -(entries - entry)
+        for place in range(begin, end):
+            total += counts[place]
+        for output in range(outputs):
+            to_blocks[write + output] = new_blocks[taken + output]
+            to_counts[write + output] = total // outputs + (1 if output < total % outputs else 0)
+        taken += outputs
+        if not adding:
+            entry = entries
+
+        target, slot = write, 0
+        address = block_address(bases, to_blocks[write], words) if outputs else 0
+        place, old, source = begin, 0, address
+        for _ in range(total):
+            # The next patch to write: an old one that stays, or a new one where it comes first.
+            while place < end:
+                source = block_address(bases, blocks[place], words)
+                if old == counts[place]:
+                    place, old = place + 1, 0
+                elif not adding and slides_of(source)[old] == slide:
+                    old += 1
+                else:
+                    break
+            take_new = place == end
+            if not take_new and entry < entries:
+                key = keys_of(source)[old]
+                owner = slides_of(source)[old]
+                take_new = keys[entry] < key or (keys[entry] == key and slide < owner)
+            if slot == 0:
+                to_first[target] = keys[entry] if take_new else keys_of(source)[old]
+            if take_new:
+                _put(address, slot, words, keys[entry], slide, patches[entry], textures[entry])
+                entry += 1
+            else:
+                _put(
+                    address,
+                    slot,
+                    words,
+                    keys_of(source)[old],
+                    slides_of(source)[old],
+                    patches_of(source)[old],
+                    textures_of(source, words)[old],
+                )
+                old += 1
+            slot += 1
+            if slot == to_counts[target]:
+                target, slot = target + 1, 0
+                if target < write + outputs:
+                    address = block_address(bases, to_blocks[target], words)
+        write += outputs
+    to_first[write:] = first_keys[read:]
+    to_blocks[write:] = blocks[read:]
+    to_counts[write:] = counts[read:]
+    return to_first, to_blocks, to_counts
+
+
+@njit(nogil=True, cache=True)
+def fill(
+    bases: Any, words: int, blocks: Any, keys: Any, slides: Any, patches: Any, textures_at: Any
+) -> Any:
+    """Fill blocks with sorted patches whose textures lie at the given addresses. O(n).
+
+    Returns:
+        The directory: first keys, blocks, counts.
+    """
+    first_keys = np.empty(len(blocks), dtype=np.int64)
+    counts = np.empty(len(blocks), dtype=np.int32)
+    for place in range(len(blocks)):
+        begin = place * FILL_PATCHES
+        end = min(begin + FILL_PATCHES, len(keys))
+        first_keys[place] = keys[begin]
+        counts[place] = end - begin
+        address = block_address(bases, blocks[place], words)
+        for entry in range(begin, end):
+            _put(
+                address,
+                entry - begin,
+                words,
+                keys[entry],
+                slides[entry],
+                patches[entry],
+                words_at(textures_at[entry], words),
+            )
+    return first_keys, blocks, counts
+
+
+@njit(nogil=True, cache=True)
+def texture_addresses(
+    first_keys: Any,
+    blocks: Any,
+    counts: Any,
+    bases: Any,
+    words: int,
+    keys: Any,
+    slides: Any,
+    patches: Any,
+) -> Any:
+    """Find where the textures of patches lie that the directory holds. O(m log n)."""
+    addresses = np.empty(len(keys), dtype=np.int64)
+    for entry in range(len(keys)):
+        key, slide, patch = keys[entry], slides[entry], patches[entry]
+        place = block_holding(first_keys, blocks, bases, words, key, slide, patch)
+        address = block_address(bases, blocks[place], words)
+        slot = np.searchsorted(keys_of(address)[: counts[place]], key)
+        while slides_of(address)[slot] != slide or patches_of(address)[slot] != patch:
+            slot += 1
+        addresses[entry] = address + BLOCK_PATCHES * 16 + slot * words * 8
+    return addresses
+
+
+@njit(nogil=True, cache=True)
+def neighbours_admitted(blocks: Any, counts: Any, bases: Any, words: int, admitted: Any) -> Any:
+    """Say for each place in the directory where the nearest block with an admitted patch lies.
+
+    Returns:
+        Two int32 arrays of shape (blocks,): the least such place at or after each place (number of
+        blocks where there is none), and the greatest at or before it (-1 where there is none).
+    """
+    size = len(blocks)
+    following = np.empty(size, dtype=np.int32)
+    preceding = np.empty(size, dtype=np.int32)
+    last = -1
+    for place in range(size):
+        slides = slides_of(block_address(bases, blocks[place], words))
+        for slot in range(counts[place]):
+            if admitted[slides[slot]]:
+                last = place
+                break
+        preceding[place] = last
+    last = size
+    for place in range(size - 1, -1, -1):
+        if preceding[place] == place:
+            last = place
+        following[place] = last
+    return following, preceding
+
+
+@njit(nogil=True, cache=True)
+def listing(blocks: Any, counts: Any, bases: Any, words: int) -> Any:
+    """List all patches in the directory's order: keys, slides, patch indices. O(n)."""
+    total = counts.sum()
+    keys = np.empty(total, dtype=np.int64)
+    slides = np.empty(total, dtype=np.int32)
+    patches = np.empty(total, dtype=np.int32)
+    begin = 0
+    for place in range(len(blocks)):
+        address = block_address(bases, blocks[place], words)
+        end = begin + counts[place]
+        keys[begin:end] = keys_of(address)[: counts[place]]
+        slides[begin:end] = slides_of(address)[: counts[place]]
+        patches[begin:end] = patches_of(address)[: counts[place]]
+        begin = end
+    return keys, slides, patches

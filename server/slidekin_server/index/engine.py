@@ -1,0 +1,330 @@
+"""The index of one collection: online changes, one immutable version after another.
+
+A change never touches what a search may be reading. It writes the few blocks it alters anew,
+splices a new directory of all blocks, and publishes both in one assignment as the next version. A
+search keeps the version it began with. Blocks that only older versions use are taken back once the
+last search on such a version has let it go, so a snapshot costs nothing to take and should be
+dropped when its query ends.
+
+How a place is found: the directory of first keys is a sorted array with an entry for about a
+hundred patches; it stays in the processor's cache at ten million patches, where a binary search of
+it takes a fraction of a microsecond, and a version of it is one copy of that array. `VebTree`
+answers the same question over single keys in O(log log u) and changes in place, which suits one
+writer without readers; see its module for where each is the better one.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidekin_server.index import blocks as block_kernels
+from slidekin_server.index.errors import ParameterError, SlideExistsError, SlideNotFoundError
+from slidekin_server.index.memory import BLOCK_PATCHES, Arena
+from slidekin_server.index.snapshot import (
+    Directory,
+    IndexSnapshot,
+    SlideTable,
+    owners,
+    pack,
+)
+from slidekin_server.values import PatchCodes
+
+_NEVER: Final = 2**63 - 1
+_MAX_SLIDES: Final = 2**31
+
+
+class CollectionIndex:
+    """Keys, textures and owners of all patches of a collection, searchable while they change.
+
+    Order of insertion is ascending (slide number, patch index): an index to which slides came in
+    any order equals one that was built at once. Any number of threads may call any method; changes
+    wait for each other, searches for nobody.
+    """
+
+    def __init__(self, texture_bits: int) -> None:
+        """Make an empty index.
+
+        Args:
+            texture_bits: Width of all textures, a positive multiple of 64.
+
+        Raises:
+            ParameterError: The width does not fit.
+        """
+        if texture_bits <= 0 or texture_bits % 64:
+            raise ParameterError("texture_bits", "must be a positive multiple of 64")
+        self.texture_bits = texture_bits
+        self._words = texture_bits // 64
+        self._write_lock = threading.Lock()
+        self._arena = Arena(self._words)
+        self._keys_of_slide: dict[int, NDArray[np.int64]] = {}
+        empty = np.empty(0, dtype=np.int64)
+        nothing = np.empty(0, dtype=np.int32)
+        directory = Directory(empty, nothing, nothing, self._arena.bases)
+        table = SlideTable(empty, empty, nothing)
+        self._live: list[weakref.ref[IndexSnapshot]] = []
+        self._retired_blocks: deque[tuple[int, NDArray[np.int32]]] = deque()
+        self._retired_slides: deque[tuple[int, int]] = deque()
+        self._publish(0, directory, table, patches=0, slides=0)
+
+    @classmethod
+    def build(
+        cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]
+    ) -> CollectionIndex:
+        """Build an index from slides at once. O(n log n), with sequential writes.
+
+        Args:
+            texture_bits: Width of all textures, a positive multiple of 64.
+            slides: Numbers and codes, in any order.
+
+        Raises:
+            ParameterError: A slide's number or codes do not fit.
+            SlideExistsError: Two slides have the same number.
+        """
+        index = cls(texture_bits)
+        given = sorted(slides, key=lambda slide: slide[0])
+        if not given:
+            return index
+        textures = []
+        for number, codes in given:
+            if number in index._keys_of_slide:
+                raise SlideExistsError(number)
+            index._keys_of_slide[number] = _own_keys(codes, number, texture_bits)
+            textures.append(np.ascontiguousarray(codes.textures))
+        numbers = np.array([number for number, _ in given], dtype=np.int64)
+        counts = np.array([len(codes) for _, codes in given], dtype=np.int32)
+        starts = np.array([texture.ctypes.data for texture in textures], dtype=np.int64)
+        keys = np.concatenate([index._keys_of_slide[number] for number, _ in given])
+        owner, patches = owners(numbers, counts)
+        addresses = np.repeat(starts, counts) + patches * np.int64(texture_bits // 8)
+        order = np.argsort(keys, kind="stable")
+        index._arena, directory = pack(
+            index._words, keys[order], owner[order], patches[order], addresses[order]
+        )
+        table = _with_room(index._current.table, int(numbers[-1]))
+        table.added[numbers] = 1
+        table.patches[numbers] = counts
+        index._publish(1, directory, table, patches=len(keys), slides=len(numbers))
+        return index
+
+    @property
+    def version(self) -> int:
+        """Number of the current version; grows by one with every change."""
+        return self._current.version
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return self._current.patches
+
+    def __contains__(self, number: int) -> bool:
+        """Say whether a slide is in the current version. O(1)."""
+        current = self._current
+        table = current.table
+        return (
+            0 <= number < len(table.added)
+            and bool(table.added[number] <= current.version < table.removed[number])
+        )
+
+    def snapshot(self) -> IndexSnapshot:
+        """Return the current version. O(1)."""
+        return self._current
+
+    def add_slide(self, number: int, codes: PatchCodes) -> None:
+        """Add a slide's patches; searches see all of them or none. O(m log n + blocks).
+
+        Args:
+            number: The slide's number, 0..2**31 - 1; numbers are not used a second time.
+            codes: Its patches.
+
+        Raises:
+            SlideExistsError: The number is, or was once, in use.
+            ParameterError: The number or the codes do not fit.
+        """
+        self._change(None, number, codes)
+
+    def remove_slide(self, number: int) -> None:
+        """Remove a slide's patches; searches see all of them or none. O(m log n + blocks).
+
+        Raises:
+            SlideNotFoundError: There is no such slide.
+        """
+        self._change(number, None, None)
+
+    def replace_slide(self, old: int, number: int, codes: PatchCodes) -> None:
+        """Remove one slide and add another in the same version.
+
+        Raises:
+            SlideNotFoundError: There is no slide ``old``.
+            SlideExistsError: ``number`` is, or was once, in use.
+            ParameterError: The number or the codes do not fit.
+        """
+        self._change(old, number, codes)
+
+    def _change(self, old: int | None, new: int | None, codes: PatchCodes | None) -> None:
+        added = None if codes is None else _own_keys(codes, new, self.texture_bits)
+        with self._write_lock:
+            current = self._current
+            version = current.version + 1
+            table, directory = current.table, current.directory
+            patches, slides = current.patches, current.slides
+            retired: list[NDArray[np.int32]] = []
+            if new is not None:
+                table = _with_room(table, new)
+                if table.added[new] != _NEVER:
+                    raise SlideExistsError(new)
+            removed = None
+            if old is not None:
+                if old not in self:
+                    raise SlideNotFoundError(old)
+                removed = self._keys_of_slide[old]
+                directory = self._rewrite(directory, old, removed, None, retired)
+                patches, slides = patches - len(removed), slides - 1
+            if new is not None and codes is not None and added is not None:
+                directory = self._rewrite(directory, new, added, codes.textures, retired)
+                patches, slides = patches + len(added), slides + 1
+            # Nothing fails from here on: what versions share changes together with the version.
+            if old is not None:
+                table.removed[old] = version
+                self._retired_slides.append((version, old))
+            if new is not None and added is not None:
+                self._keys_of_slide[new] = added
+                table.patches[new] = len(added)
+                table.added[new] = version
+            self._retired_blocks.extend((version, blocks) for blocks in retired)
+            self._publish(version, directory, table, patches=patches, slides=slides)
+            del current
+            self._reclaim()
+
+    def _rewrite(
+        self,
+        directory: Directory,
+        number: int,
+        slide_keys: NDArray[np.int64],
+        textures: NDArray[np.uint8] | None,
+        retired: list[NDArray[np.int32]],
+    ) -> Directory:
+        """Write the blocks that change when a slide comes (with textures) or goes (without)."""
+        if not len(slide_keys):
+            return directory
+        order = np.argsort(slide_keys, kind="stable")
+        keys, patches = slide_keys[order], order.astype(np.int32)
+        adding = textures is not None
+        words = (
+            np.empty((0, self._words), dtype=np.uint64)
+            if textures is None
+            else np.ascontiguousarray(textures[order]).view(np.uint64)
+        )
+        place = (directory.first_keys, directory.blocks, directory.counts, directory.bases)
+        groups = block_kernels.plan(
+            *place, self._words, keys, number, patches, 1 if adding else -1
+        )
+        new_blocks = self._arena.allocate(int(groups[:, 4].sum()))
+        bases = self._arena.bases
+        columns = block_kernels.rewrite(
+            directory.first_keys,
+            directory.blocks,
+            directory.counts,
+            bases,
+            self._words,
+            groups,
+            new_blocks,
+            keys,
+            number,
+            patches,
+            words,
+            adding,
+        )
+        retired.extend(directory.blocks[begin:end] for begin, end in groups[:, :2].tolist())
+        return Directory(*columns, bases)
+
+    def _publish(
+        self, version: int, directory: Directory, table: SlideTable, *, patches: int, slides: int
+    ) -> None:
+        self._current = IndexSnapshot(
+            version,
+            self.texture_bits,
+            directory,
+            self._arena,
+            table,
+            self._keys_of_slide,
+            patches=patches,
+            slides=slides,
+        )
+        self._live.append(weakref.ref(self._current))
+
+    def _reclaim(self) -> None:
+        """Take back what no version uses that a search still holds."""
+        versions = [(reference, reference()) for reference in self._live]
+        self._live = [reference for reference, held in versions if held is not None]
+        oldest = min(held.version for _, held in versions if held is not None)
+        while self._retired_blocks and self._retired_blocks[0][0] <= oldest:
+            self._arena.release(self._retired_blocks.popleft()[1])
+        while self._retired_slides and self._retired_slides[0][0] <= oldest:
+            del self._keys_of_slide[self._retired_slides.popleft()[1]]
+
+    def _check(self) -> None:
+        """Assert every invariant of the current version. O(n)."""
+        with self._write_lock:
+            current = self._current
+            directory = current.directory
+            retired = [blocks for _, blocks in self._retired_blocks]
+            in_use = np.concatenate([directory.blocks, *retired])
+            assert len(np.unique(in_use)) == len(in_use) == self._arena.used_blocks
+            assert (directory.counts > 0).all()
+            assert (directory.counts <= BLOCK_PATCHES).all()
+            assert current.patches == directory.counts.sum()
+            keys, slides, patches = block_kernels.listing(
+                directory.blocks, directory.counts, self._arena.bases, self._words
+            )
+            assert np.array_equal(
+                np.lexsort((patches, slides, keys)), np.arange(current.patches)
+            ), "patches are not sorted by key, slide and patch"
+            ends = np.cumsum(directory.counts)
+            assert np.array_equal(directory.first_keys, keys[ends - directory.counts])
+            numbers = current.slide_numbers()
+            assert len(numbers) == current.slides
+            assert {*slides.tolist()} <= {*numbers.tolist()}
+            for number in numbers.tolist():
+                own = slides == number
+                assert current.table.patches[number] == own.sum()
+                assert np.array_equal(self._keys_of_slide[number][patches[own]], keys[own])
+
+
+def _own_keys(
+    codes: PatchCodes, number: int | None, texture_bits: int
+) -> NDArray[np.int64]:
+    """Check a slide's codes, and copy their keys."""
+    if number is None or not 0 <= number < _MAX_SLIDES:
+        raise ParameterError("number", "must lie in 0..2**31 - 1")
+    keys, textures = codes.keys, codes.textures
+    if keys.dtype != np.int64 or keys.ndim != 1:
+        raise ParameterError("keys", f"slide {number}: must be int64 of shape (n,)")
+    if keys.min(initial=0) < 0:
+        raise ParameterError("keys", f"slide {number}: must not be negative")
+    shape = (len(keys), texture_bits // 8)
+    if textures.dtype != np.uint8 or textures.shape != shape:
+        reason = (
+            f"slide {number}: must be uint8 of shape {shape} ({texture_bits} bits), "
+            f"not {textures.dtype} of shape {textures.shape}"
+        )
+        raise ParameterError("textures", reason)
+    return keys.copy()
+
+
+def _with_room(table: SlideTable, number: int) -> SlideTable:
+    """Return a table with a row for a slide number; rows double, so that growing is rare."""
+    have = len(table.added)
+    if number < have:
+        return table
+    more = max(number + 1, min(2 * have, number + 2**20), 64) - have
+    return SlideTable(
+        np.append(table.added, np.full(more, _NEVER)),
+        np.append(table.removed, np.full(more, _NEVER)),
+        np.append(table.patches, np.zeros(more, dtype=np.int32)),
+    )

@@ -1,0 +1,241 @@
+"""The guided walk (SISH: Chen et al. 2022, doi 10.1038/s41551-022-00929-8), compiled.
+
+From seeds around the query's key the walk looks at the nearest keys below and above, and accepts a
+key where the best of its patches lies within the threshold. Work is bounded by the number of seeds
+and steps, whatever the size of the index. Patches lie sorted in blocks with their textures side by
+side: after one look-up a walk is a sequential read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from slidekin_server.index.blocks import lower_bound
+from slidekin_server.index.memory import (
+    block_address,
+    keys_of,
+    patches_of,
+    popcount,
+    slides_of,
+    textures_of,
+)
+
+_MAX_KEY = 2**63 - 1
+_FAR = 2**31 - 1
+_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(inline="always")
+def distance_bits(textures: Any, slot: int, query: Any, words: int) -> int:
+    """Count the bits in which two textures differ."""
+    bits = np.uint64(0)
+    for word in range(words):
+        bits += popcount(textures[slot, word] ^ query[word])
+    return np.int64(bits)
+
+
+@njit(inline="always")
+def _slot_of(table: Any, key: int) -> int:
+    """Find the key's slot in the open-addressed table: its own, or the free one it would take."""
+    mask = len(table) - 1
+    slot = np.int64((np.uint64(key) * _GOLDEN_RATIO) >> np.uint64(32)) & mask
+    while table[slot] != -1 and table[slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit
+def _grown(table: Any) -> Any:
+    larger = np.full(2 * len(table), -1, dtype=np.int64)
+    for key in table:
+        if key != -1:
+            larger[_slot_of(larger, key)] = key
+    return larger
+
+
+@njit
+def _accept(hits: Any, table: Any, size: int, key: int, distance: int, slide: int, patch: int) -> Any:
+    """Note a hit; both arrays are replaced by larger ones when they are full."""
+    if size == len(hits):
+        hits = np.concatenate((hits, np.empty_like(hits)))
+    hits[size, 0] = key
+    hits[size, 1] = distance
+    hits[size, 2] = slide
+    hits[size, 3] = patch
+    if 2 * size >= len(table):
+        table = _grown(table)
+    table[_slot_of(table, key)] = key
+    return hits, table, size + 1
+
+
+@njit
+def _walk(
+    blocks: Any,
+    counts: Any,
+    bases: Any,
+    words: int,
+    query: Any,
+    admitted: Any,
+    skip: Any,
+    place: int,
+    slot: int,
+    direction: int,
+    steps: int,
+    only_key: int,
+    threshold: int,
+    hits: Any,
+    table: Any,
+    size: int,
+) -> Any:
+    """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
+
+    With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of equal distances the first in order of insertion counts:
+    walking downward that is the last one met.
+    """
+    key, best, best_slide, best_patch = -1, _FAR, 0, 0
+    slack = 0 if direction == 1 else 1
+    while 0 <= place < len(blocks) and steps > 0:
+        if len(skip) and skip[place] != place:
+            place = skip[place]
+            if direction == 1:
+                slot = 0
+            elif place >= 0:
+                slot = counts[place] - 1
+            continue
+        address = block_address(bases, blocks[place], words)
+        keys = keys_of(address)
+        slides = slides_of(address)
+        textures = textures_of(address, words)
+        end = counts[place] if direction == 1 else -1
+        while slot != end:
+            slide = slides[slot]
+            if len(admitted) == 0 or admitted[slide]:
+                if keys[slot] != key:
+                    if key != -1:
+                        if best <= threshold:
+                            hits, table, size = _accept(
+                                hits, table, size, key, best, best_slide, best_patch
+                            )
+                        steps -= 1
+                    key = keys[slot]
+                    best = _FAR
+                    if steps == 0 or table[_slot_of(table, key)] == key:
+                        return hits, table, size
+                    if only_key >= 0 and key != only_key:
+                        return hits, table, size
+                bits = distance_bits(textures, slot, query, words)
+                if bits < best + slack:
+                    best = bits
+                    best_slide = slide
+                    best_patch = patches_of(address)[slot]
+            slot += direction
+        place += direction
+        if direction == 1:
+            slot = 0
+        elif place >= 0:
+            slot = counts[place] - 1
+    if key != -1 and best <= threshold:
+        hits, table, size = _accept(hits, table, size, key, best, best_slide, best_patch)
+    return hits, table, size
+
+
+@njit(nogil=True, cache=True)
+def guided_hits(
+    first_keys: Any,
+    blocks: Any,
+    counts: Any,
+    bases: Any,
+    words: int,
+    query_key: int,
+    query: Any,
+    spacing: int,
+    seeds: int,
+    successor_steps: int,
+    predecessor_steps: int,
+    threshold: int,
+    include_seed_key: bool,
+    admitted: Any,
+    following: Any,
+    preceding: Any,
+) -> Any:
+    """Find the bag of one query patch.
+
+    Args:
+        first_keys: The directory, with ``blocks``, ``counts`` and the arena's ``bases``.
+        query_key: The query's key.
+        query: Shape (words,), uint64: the query's texture.
+        spacing: Distance between seeds, in keys.
+        seeds: Seeds on each side.
+        admitted: Bitmap by slide number; empty where every slide is admitted.
+        following: Per place the next block with an admitted patch; empty to look into all blocks.
+        preceding: The same downward.
+
+    Returns:
+        keys, distances, slides, patches: sorted by distance, ties in order of discovery.
+    """
+    hits = np.empty((1024, 4), dtype=np.int64)
+    table = np.full(4096, -1, dtype=np.int64)
+    size = 0
+    for turn in range(2 * seeds):
+        offset = (turn % seeds) * spacing
+        above = turn >= seeds and query_key > _MAX_KEY - offset
+        seed = _MAX_KEY if above else query_key + (offset if turn >= seeds else -offset)
+        if above:
+            low_place, low_slot = len(blocks), 0
+            high_place, high_slot = len(blocks), 0
+        else:
+            low_place, low_slot = lower_bound(first_keys, blocks, counts, bases, words, seed)
+            high_place, high_slot = low_place, low_slot
+            if (
+                low_place < len(blocks)
+                and keys_of(block_address(bases, blocks[low_place], words))[low_slot] == seed
+            ):
+                if seed < _MAX_KEY:
+                    high_place, high_slot = lower_bound(
+                        first_keys, blocks, counts, bases, words, seed + 1
+                    )
+                else:
+                    high_place, high_slot = len(blocks), 0
+                if include_seed_key and table[_slot_of(table, seed)] != seed:
+                    hits, table, size = _walk(
+                        blocks, counts, bases, words, query, admitted, following,
+                        low_place, low_slot, 1, 1, seed, threshold, hits, table, size,
+                    )  # fmt: skip
+        low_slot -= 1
+        if low_slot < 0:
+            low_place -= 1
+            low_slot = counts[low_place] - 1 if low_place >= 0 else 0
+        hits, table, size = _walk(
+            blocks, counts, bases, words, query, admitted, preceding,
+            low_place, low_slot, -1, predecessor_steps, -1, threshold, hits, table, size,
+        )  # fmt: skip
+        hits, table, size = _walk(
+            blocks, counts, bases, words, query, admitted, following,
+            high_place, high_slot, 1, successor_steps, -1, threshold, hits, table, size,
+        )  # fmt: skip
+    return _sorted_by_distance(hits[:size], 64 * words)
+
+
+@njit
+def _sorted_by_distance(hits: Any, bits: int) -> Any:
+    """Sort hits by distance, stably: a counting sort. O(hits + bits)."""
+    starts = np.zeros(bits + 2, dtype=np.int64)
+    for hit in range(len(hits)):
+        starts[hits[hit, 1] + 1] += 1
+    for distance in range(bits + 1):
+        starts[distance + 1] += starts[distance]
+    keys = np.empty(len(hits), dtype=np.int64)
+    distances = np.empty(len(hits), dtype=np.int32)
+    slides = np.empty(len(hits), dtype=np.int64)
+    patches = np.empty(len(hits), dtype=np.int32)
+    for hit in range(len(hits)):
+        to = starts[hits[hit, 1]]
+        starts[hits[hit, 1]] += 1
+        keys[to] = hits[hit, 0]
+        distances[to] = hits[hit, 1]
+        slides[to] = hits[hit, 2]
+        patches[to] = hits[hit, 3]
+    return keys, distances, slides, patches

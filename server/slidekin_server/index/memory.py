@@ -1,0 +1,124 @@
+"""Where the index keeps its patches: blocks of sorted patches in segments that never move.
+
+A block holds up to `BLOCK_PATCHES` patches, each column of it in one piece, so that a walk reads
+textures as one sequential stream:
+
+    keys      int64  [BLOCK_PATCHES]
+    slides    int32  [BLOCK_PATCHES]
+    patches   int32  [BLOCK_PATCHES]
+    textures  uint64 [BLOCK_PATCHES][words]
+
+Segments are added as the index grows and are not copied or given back, hence no memory is spent
+on doubling and an address stays good for as long as its arena lives. Compiled code gets a table of
+segment addresses; blocks are known by number.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+BLOCK_PATCHES: Final = 128
+"""Large enough for a long sequential read, small enough that copying one on a write is cheap."""
+FILL_PATCHES: Final = 112
+"""How full bulk building leaves a block, so that the first additions need not split it."""
+SEGMENT_BLOCKS: Final = 2048
+_SEGMENT_SHIFT: Final = 11
+
+
+class Arena:
+    """Segments of blocks, and which of the blocks are free. Used by one writer at a time."""
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+        self.block_bytes = BLOCK_PATCHES * (16 + 8 * words)
+        self.bases: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Addresses of the segments; replaced, never changed, when a segment is added."""
+        self._segments: list[NDArray[np.uint64]] = []
+        self._next = 0
+        self._free: list[int] = []
+
+    def allocate(self, count: int) -> NDArray[np.int32]:
+        """Return the numbers of ``count`` blocks of undefined content."""
+        fresh = max(0, count - len(self._free))
+        while self._next + fresh > len(self._segments) * SEGMENT_BLOCKS:
+            # Memory is not touched here: pages come from the system as blocks are filled.
+            segment = np.empty(SEGMENT_BLOCKS * self.block_bytes // 8, dtype=np.uint64)
+            self._segments.append(segment)
+            self.bases = np.append(self.bases, np.int64(segment.ctypes.data))
+        reused = [self._free.pop() for _ in range(count - fresh)]
+        blocks = np.empty(count, dtype=np.int32)
+        blocks[: len(reused)] = reused
+        blocks[len(reused) :] = np.arange(self._next, self._next + fresh)
+        self._next += fresh
+        return blocks
+
+    def release(self, blocks: NDArray[np.int32]) -> None:
+        """Take blocks back which nobody reads any more."""
+        self._free.extend(blocks.tolist())
+
+    @property
+    def used_blocks(self) -> int:
+        return self._next - len(self._free)
+
+
+@intrinsic
+def _pointer(_typing: Any, address: Any) -> Any:  # noqa: ANN401 - numba's own protocol
+    """Turn an address into a pointer that `carray` takes."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), generate
+
+
+@intrinsic
+def popcount(_typing: Any, word: Any) -> Any:  # noqa: ANN401 - numba's own protocol
+    """Count the bits of an unsigned 64-bit word that are set: one instruction."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(word), generate
+
+
+@njit(inline="always")
+def block_address(bases: Any, block: int, words: int) -> int:
+    """Return where a block begins."""
+    within = block & (SEGMENT_BLOCKS - 1)
+    return bases[block >> _SEGMENT_SHIFT] + within * (BLOCK_PATCHES * (16 + 8 * words))
+
+
+@njit(inline="always")
+def keys_of(address: int) -> Any:
+    """View the keys of the block at an address."""
+    return carray(_pointer(address), (BLOCK_PATCHES,), np.int64)
+
+
+@njit(inline="always")
+def slides_of(address: int) -> Any:
+    """View the slide numbers of the block at an address."""
+    return carray(_pointer(address + 8 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
+
+
+@njit(inline="always")
+def patches_of(address: int) -> Any:
+    """View the patch indices of the block at an address."""
+    return carray(_pointer(address + 12 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
+
+
+@njit(inline="always")
+def textures_of(address: int, words: int) -> Any:
+    """View the textures of the block at an address."""
+    return carray(_pointer(address + 16 * BLOCK_PATCHES), (BLOCK_PATCHES, words), np.uint64)
+
+
+@njit(inline="always")
+def words_at(address: int, words: int) -> Any:
+    """View the texture at an address."""
+    return carray(_pointer(address), (words,), np.uint64)

@@ -1,0 +1,51 @@
+"""The parameters of the guided search, each with its default and its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from slidekin_server.index.errors import ParameterError
+
+SEED_SPACING_UNIT: Final = 10**11
+"""One unit of the third sum of a key: what C counts."""
+MAX_SEED_REACH: Final = 2**62
+"""The seeds furthest from a query's key must stay within this distance: beyond it lies no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuidedParameters:
+    """How far and how strictly the guided search looks; the defaults are the published ones.
+
+    Raises:
+        ParameterError: A field is out of range.
+    """
+
+    C: int = 50
+    """Distance between neighbouring seeds, in units of 10**11 (the key's coarsest sum). > 0."""
+    T: int = 10
+    """Seeds on each side of the query's key, itself included. > 0."""
+    successor_steps: int = 375
+    """Keys with admitted patches that are looked at upward from each seed. >= 0."""
+    predecessor_steps: int = 375
+    """Keys with admitted patches that are looked at downward from each seed. >= 0."""
+    hamming_threshold_bits: int = 128
+    """Largest Hamming distance of a hit, in bits; it belongs to the texture network. >= 0."""
+    include_seed_key: bool = False
+    """Look at each seed's own key first, before its two walks (which never visit it). This counts
+    as no step. The published search leaves it out: a patch with the query's very key is then found
+    only from another seed."""
+
+    def __post_init__(self) -> None:
+        for field, least in (
+            ("C", 1),
+            ("T", 1),
+            ("successor_steps", 0),
+            ("predecessor_steps", 0),
+            ("hamming_threshold_bits", 0),
+        ):
+            value = getattr(self, field)
+            if not isinstance(value, int) or not least <= value < 2**31:
+                raise ParameterError(field, f"must be an integer in {least}..2**31 - 1")
+        if self.C * self.T * SEED_SPACING_UNIT > MAX_SEED_REACH:
+            raise ParameterError("T", "C * T * 10**11 must not exceed 2**62")

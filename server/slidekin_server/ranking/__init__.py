@@ -1,0 +1,24 @@
+"""Ranking: from the bags of a query's patches to slides, with labels or without."""
+
+from __future__ import annotations
+
+from slidekin_server.ranking.labels import SlideLabels
+from slidekin_server.ranking.ranking import collect_evidence, rank
+from slidekin_server.ranking.values import (
+    EmptiedBy,
+    EvidencePair,
+    RankedSlide,
+    Ranking,
+    RankingMethod,
+)
+
+__all__ = [
+    "EmptiedBy",
+    "EvidencePair",
+    "RankedSlide",
+    "Ranking",
+    "RankingMethod",
+    "SlideLabels",
+    "collect_evidence",
+    "rank",
+]

@@ -1,0 +1,76 @@
+"""The canary: one patch whose codes and texture are known beforehand.
+
+An encoder can go wrong without an error (another model, another precision, a broken library). The
+canary's answer, compared with the bundle's, tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidekin_server.bundle import BundleError, ModelBundle
+from slidekin_server.codes import CODES_SIDE, textures_from_features
+
+from .images import ImageFormat, PatchImage
+from .triton import EncoderAnswer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canary:
+    """The patch, its right answer and how far another may be off."""
+
+    image: PatchImage
+    codes: NDArray[np.uint8]
+    features: NDArray[np.float32]
+    max_differing_codes: int
+    max_differing_texture_bits: int
+
+    @classmethod
+    def load(cls, bundle: ModelBundle) -> Canary:
+        """Read a bundle's canary.
+
+        Raises:
+            BundleError: A file cannot be read or holds something else.
+        """
+        facts = bundle.canary
+        return cls(
+            image=PatchImage(ImageFormat.PNG, facts.image.read_bytes()),
+            codes=_array(facts.codes, np.uint8, (CODES_SIDE, CODES_SIDE)),
+            features=_array(facts.texture_features, np.float32, (bundle.texture_bits,)),
+            max_differing_codes=facts.max_differing_codes,
+            max_differing_texture_bits=facts.max_differing_texture_bits,
+        )
+
+    def mismatch(self, answer: EncoderAnswer) -> str | None:
+        """Say how an answer is wrong; None where it is right. CPU work: call from a thread."""
+        codes = int(np.count_nonzero(answer.codes != self.codes))
+        differing = textures_from_features(answer.features[None]) ^ textures_from_features(
+            self.features[None]
+        )
+        bits = int(np.bitwise_count(differing).sum())
+        wrong = []
+        if codes > self.max_differing_codes:
+            wrong.append(f"{codes} codes differ (at most {self.max_differing_codes} may)")
+        if bits > self.max_differing_texture_bits or not np.isfinite(answer.features).all():
+            wrong.append(
+                f"{bits} texture bits differ (at most {self.max_differing_texture_bits} may)"
+            )
+        return ", ".join(wrong) or None
+
+
+def _array(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read, build the bundle anew: {error}") from None
+    if array.dtype != dtype or array.shape != shape:
+        raise BundleError(
+            f"{path} holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}: "
+            "build the bundle anew"
+        )
+    return np.asarray(array)

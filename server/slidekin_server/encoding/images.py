@@ -1,0 +1,109 @@
+"""Images of patches, and the checks that need no decoding."""
+
+from __future__ import annotations
+
+import enum
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from .errors import ImageRefusedError
+
+PATCH_PX = 1024
+"""Edge of the square that the networks see."""
+MIN_EDGE_PX, MAX_EDGE_PX = 64, 4096
+"""Edges of JPEG and PNG patches that Triton's decoder resizes to `PATCH_PX`."""
+
+
+class ImageFormat(enum.Enum):
+    """How an image's bytes are laid out."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    RGB = "RGB"
+    """Rows from top to bottom without padding, 8 bits a channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchImage:
+    """A patch as it came in."""
+
+    format: ImageFormat
+    data: bytes
+    width_px: int = 0
+    """Of RGB; files state it themselves."""
+    height_px: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large an image may be."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+def picture_size_px(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
+    """Width and height of a JPEG or PNG file, by its header; nothing is decoded.
+
+    Raises:
+        ImageRefusedError: It is no file of that format, or absurdly large.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=[image_format.value]) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageRefusedError(
+            "the image states an absurd size in pixels: send a smaller one"
+        ) from None
+    except (OSError, ValueError, SyntaxError):
+        raise ImageRefusedError(
+            f"the {len(data)} bytes are no {image_format.value} image: "
+            "send a whole file and state its format"
+        ) from None
+
+
+def check_image(image: PatchImage, limits: ImageLimits) -> None:
+    """Refuse what cannot be encoded, as far as its header tells.
+
+    A file that breaks off after its header is refused by the decoder later.
+
+    Raises:
+        ImageRefusedError: Says why, and what would be taken.
+    """
+    if not image.data:
+        raise ImageRefusedError("the image is empty")
+    if len(image.data) > limits.max_bytes:
+        raise ImageRefusedError(
+            f"the image has {len(image.data)} bytes, at most {limits.max_bytes} are taken: "
+            "compress it more"
+        )
+    if image.format is ImageFormat.RGB:
+        _check_raw(image)
+        return
+    width, height = picture_size_px(image.data, image.format)
+    size = f"the image has {width} x {height} px"
+    if width * height > limits.max_pixels:
+        raise ImageRefusedError(
+            f"{size}, at most {limits.max_pixels} in all are taken: send it smaller"
+        )
+    if width != height:
+        raise ImageRefusedError(f"{size}: a patch is square")
+    if not MIN_EDGE_PX <= width <= MAX_EDGE_PX:
+        raise ImageRefusedError(
+            f"{size}: a patch's edge has {MIN_EDGE_PX} to {MAX_EDGE_PX} px, best {PATCH_PX}"
+        )
+
+
+def _check_raw(image: PatchImage) -> None:
+    if (image.width_px, image.height_px) != (PATCH_PX, PATCH_PX):
+        raise ImageRefusedError(
+            f"the RGB image has {image.width_px} x {image.height_px} px: raw pixels are taken as "
+            f"{PATCH_PX} x {PATCH_PX} only; send a JPEG or PNG file to have it resized"
+        )
+    expected = PATCH_PX * PATCH_PX * 3
+    if len(image.data) != expected:
+        raise ImageRefusedError(
+            f"the RGB image has {len(image.data)} bytes, {PATCH_PX} x {PATCH_PX} px take {expected}"
+        )

@@ -1,0 +1,252 @@
+"""Encoding as the rest of the service sees it: images in, keys and textures out.
+
+Nothing is encoded unless the canary was right the last time it was asked. What is in flight at
+Triton is bounded over all callers, first come first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidekin_server.bundle import ModelBundle
+from slidekin_server.codes import keys_from_codes, textures_from_features
+from slidekin_server.telemetry import Metrics, Stage, get_logger
+
+from .canary import Canary
+from .errors import (
+    EncoderFaultError,
+    EncoderTimeoutError,
+    EncoderUnavailableError,
+    EncodingError,
+    ImageRefusedError,
+)
+from .images import ImageLimits, PatchImage, check_image
+from .triton import EncoderAnswer, TritonClient, TritonRequest
+
+_log = get_logger(__name__)
+
+
+class EncoderState(enum.Enum):
+    """What the last canary check found."""
+
+    STARTING = "starting"
+    """Not asked yet."""
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
+    """No answer."""
+    CANARY_MISMATCH = "canary_mismatch"
+    """A wrong answer: nothing is encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStatus:
+    """The state and, where it is not READY, why."""
+
+    state: EncoderState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedPatch:
+    """What the index keeps of a patch."""
+
+    key: int
+    texture: NDArray[np.uint8]
+    """Shape (texture_bits // 8,)."""
+
+
+class Encoder:
+    """Encodes patches through Triton and watches over it. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        *,
+        url: str,
+        max_in_flight: int,
+        timeout_s: float,
+        canary_interval_s: float,
+        retry_interval_s: float,
+        limits: ImageLimits,
+        metrics: Metrics,
+        on_change: Callable[[EncoderStatus], None] | None = None,
+    ) -> None:
+        """Read the canary; nothing is sent yet.
+
+        Args:
+            bundle: The model that Triton serves.
+            url: ``HOST:PORT`` of Triton's gRPC interface.
+            max_in_flight: Patches at Triton at the same time.
+            timeout_s: Longest time of one patch at Triton.
+            canary_interval_s: Between two checks while all is well.
+            retry_interval_s: Between two checks while it is not.
+            limits: How large an image may be.
+            metrics: Where to count.
+            on_change: Called in the event loop with every new status.
+
+        Raises:
+            BundleError: The canary cannot be read.
+        """
+        self._canary = Canary.load(bundle)
+        self._semantic_order = bundle.semantic_order
+        self._triton = TritonClient(bundle, url=url, retry_after_s=retry_interval_s)
+        self._turns = asyncio.Semaphore(max_in_flight)
+        self._timeout_s = timeout_s
+        self._canary_interval_s = canary_interval_s
+        self._retry_interval_s = retry_interval_s
+        self._limits = limits
+        self._metrics = metrics
+        self._on_change = on_change
+        self._status = EncoderStatus(EncoderState.STARTING, "the encoders have not been asked yet")
+        self._check_now = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> EncoderStatus:
+        """What the last canary check found."""
+        return self._status
+
+    async def start(self) -> None:
+        """Begin to watch over Triton. Returns at once, whether Triton is there or not."""
+        self._watch = asyncio.create_task(self._keep_watch(), name="canary")
+
+    async def close(self) -> None:
+        """Stop watching and close the connection; calls in flight fail."""
+        if self._watch:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        await self._triton.close()
+
+    async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
+        """Encode one patch.
+
+        Args:
+            image: The patch.
+            timeout_s: What is left of the caller's time, waiting for a turn included; None: no
+                limit but the encoders' own.
+
+        Raises:
+            ImageRefusedError: It is no patch.
+            EncoderUnavailableError: The encoders are away, or their canary is wrong.
+            EncoderBusyError: Triton's queue is full.
+            EncoderTimeoutError: No answer in time.
+            EncoderFaultError: Triton answered nonsense.
+        """
+        start = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            patch = await self._encode(image, timeout_s)
+            outcome = "ok"
+        except EncodingError as error:
+            outcome = error.outcome
+            if isinstance(error, EncoderUnavailableError) and self._is_ready:
+                self._change(EncoderState.UNAVAILABLE, str(error))
+                self._check_now.set()
+            elif isinstance(error, EncoderFaultError):
+                _log.exception("encoders answered nonsense", problem=str(error))
+            raise
+        finally:
+            self._metrics.patches_encoded.labels(outcome).inc()
+        self._metrics.observe_stage(Stage.ENCODE, time.perf_counter() - start)
+        return patch
+
+    async def _encode(self, image: PatchImage, timeout_s: float | None) -> EncodedPatch:
+        deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        self._require_ready()
+        request = await asyncio.to_thread(self._request, image)
+        async with self._turn(deadline):
+            self._require_ready()  # waiting may have been long
+            left_s = self._timeout_s
+            if deadline is not None:
+                left_s = min(left_s, deadline - asyncio.get_running_loop().time())
+            answer = await self._triton.infer(request, timeout_s=max(left_s, 0.001))
+        return await asyncio.to_thread(self._patch, answer)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._status.state is EncoderState.READY
+
+    def _require_ready(self) -> None:
+        if not self._is_ready:
+            raise EncoderUnavailableError(self._status.message, self._retry_interval_s)
+
+    def _request(self, image: PatchImage) -> TritonRequest:
+        check_image(image, self._limits)
+        return self._triton.request(image)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, deadline: float | None) -> AsyncIterator[None]:
+        try:
+            with self._metrics.encoder_waiting.track_inprogress():
+                async with asyncio.timeout_at(deadline):
+                    await self._turns.acquire()
+        except TimeoutError:
+            raise EncoderTimeoutError("the encoders were busy with others until the end") from None
+        try:
+            with self._metrics.encoder_in_flight.track_inprogress():
+                yield
+        finally:
+            self._turns.release()
+
+    def _patch(self, answer: EncoderAnswer) -> EncodedPatch:
+        if not np.isfinite(answer.features).all():
+            raise EncoderFaultError("Triton's texture features are not all finite")
+        try:
+            (key,) = keys_from_codes(answer.codes[None], self._semantic_order)
+        except ValueError as error:
+            raise EncoderFaultError(f"Triton's codes are wrong: {error}") from error
+        (texture,) = textures_from_features(answer.features[None])
+        return EncodedPatch(int(key), texture)
+
+    async def _keep_watch(self) -> None:
+        while True:
+            # An alarm of `encode` that comes in while this check runs asks for another one.
+            self._check_now.clear()
+            state, message = await self._check()
+            self._metrics.canary_checks.labels(state.value).inc()
+            self._change(state, message)
+            wait_s = self._canary_interval_s if self._is_ready else self._retry_interval_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._check_now.wait()
+
+    async def _check(self) -> tuple[EncoderState, str]:
+        """Ask for the canary, past the queue: it must be answered however busy the encoders are."""
+        try:
+            request = await asyncio.to_thread(self._triton.request, self._canary.image)
+            answer = await self._triton.infer(request, timeout_s=self._timeout_s)
+            wrong = await asyncio.to_thread(self._canary.mismatch, answer)
+        except (ImageRefusedError, EncoderFaultError) as error:
+            wrong = str(error)
+        except EncodingError as error:
+            return EncoderState.UNAVAILABLE, str(error)
+        except Exception:  # noqa: BLE001 -- a watch that ends would leave the state as it was for ever
+            _log.exception("canary check failed")
+            return EncoderState.UNAVAILABLE, "the canary check failed: see the service's log"
+        if wrong:
+            return EncoderState.CANARY_MISMATCH, (
+                f"the canary came back wrong: {wrong}. Start Triton with the bundle that this "
+                "service was started with"
+            )
+        return EncoderState.READY, ""
+
+    def _change(self, state: EncoderState, message: str) -> None:
+        status = EncoderStatus(state, message)
+        if status == self._status:
+            return
+        write = _log.info if state is EncoderState.READY else _log.warning
+        if state is not self._status.state:
+            write("encoders changed state", encoder_state=state.value, problem=message)
+        self._status = status
+        self._metrics.encoder_state.state(state.value)
+        if self._on_change:
+            self._on_change(status)

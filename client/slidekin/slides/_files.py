@@ -7,13 +7,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 
 from slidekin._exceptions import NotASlideError, SlideNotFoundError
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_MAGIC = b"DICM"
 _DICOM_PREAMBLE = 128
+_SERIES_UID = Tag("SeriesInstanceUID")
 
 
 def find_files(path: Path) -> tuple[Path, ...]:
@@ -93,10 +94,14 @@ def _dicom_files(folder: Path) -> list[Path]:
 def _series_uid(file: Path) -> str | None:
     """The series a DICOM file belongs to; None for a DICOMDIR or a header that cannot be read."""
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-    except (InvalidDicomError, OSError, ValueError):
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[_SERIES_UID])
+    except Exception:  # noqa: BLE001 - on a damaged header pydicom raises whatever came its way;
+        return None  # whether the slide can be read is for OpenSlide to say
+    if _SERIES_UID not in header:
         return None
-    return str(header.SeriesInstanceUID) if "SeriesInstanceUID" in header else None
+    # As it stands in the file: pydicom's own value would come with a warning where it is damaged.
+    uid = header.get_item(_SERIES_UID).value
+    return uid.decode("ascii", "replace").strip("\0 ") if isinstance(uid, bytes) else str(uid)
 
 
 def _begins(file: Path, offset: int, size: int) -> bytes:

@@ -24,8 +24,8 @@ Progress = Callable[[str, int, int], None]
 """Told the stage (``tissue``, ``patches``, ``mosaic``), steps done, and steps in all."""
 
 _EDGE_SLACK = 0.1
-"""The grid may stick out by a tenth of a patch, padded with background on the far side: 2040 px hold two patches
-of 1024 rather than one."""
+"""The grid may stick out on the far side by a tenth of a patch, padded with background: 2040 px
+hold two patches of 1024 rather than one."""
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,12 @@ def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | No
         TooCoarseError: Coarser than 0.75 um per pixel.
     """
     path = Path(path)
-    files = find_files(path)
+    try:
+        files = find_files(path)
+    except OSError as error:
+        raise UnreadableSlideError(
+            f"it cannot be opened ({error.strerror}): check its permissions", path=path
+        ) from error
     handle = _open(path, files[0])
     try:
         resolution, source = find_mpp(handle.properties, mpp, path)
@@ -266,7 +271,8 @@ def _open(path: Path, file: Path) -> openslide.OpenSlide:
         ) from error
     except openslide.OpenSlideError as error:
         raise UnreadableSlideError(
-            f"OpenSlide refuses it ({error}): export it again in another format or encoding",
+            f"OpenSlide refuses it ({error}): copy it again if it was cut short, else export it in "
+            "another format or encoding",
             path=path,
         ) from error
 

@@ -14,11 +14,11 @@ import numpy as np
 from numba import njit
 
 from slidekin_server.index.blocks import lower_bound
+from slidekin_server.index.intrinsics import popcount
 from slidekin_server.index.memory import (
     block_address,
     keys_of,
     patches_of,
-    popcount,
     slides_of,
     textures_of,
 )

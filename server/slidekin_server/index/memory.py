@@ -18,10 +18,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 from numpy.typing import NDArray
+
+from slidekin_server.index.intrinsics import pointer
 
 BLOCK_PATCHES: Final = 128
 """Large enough for a long sequential read, small enough that copying one on a write is cheap."""
@@ -67,26 +67,6 @@ class Arena:
         return self._next - len(self._free)
 
 
-@intrinsic
-def _pointer(_typing: Any, address: Any) -> Any:  # noqa: ANN401 - numba's own protocol
-    """Turn an address into a pointer that `carray` takes."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(address), generate
-
-
-@intrinsic
-def popcount(_typing: Any, word: Any) -> Any:  # noqa: ANN401 - numba's own protocol
-    """Count the bits of an unsigned 64-bit word that are set: one instruction."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(word), generate
-
-
 @njit(inline="always")
 def block_address(bases: Any, block: int, words: int) -> int:
     """Return where a block begins."""
@@ -97,28 +77,28 @@ def block_address(bases: Any, block: int, words: int) -> int:
 @njit(inline="always")
 def keys_of(address: int) -> Any:
     """View the keys of the block at an address."""
-    return carray(_pointer(address), (BLOCK_PATCHES,), np.int64)
+    return carray(pointer(address), (BLOCK_PATCHES,), np.int64)
 
 
 @njit(inline="always")
 def slides_of(address: int) -> Any:
     """View the slide numbers of the block at an address."""
-    return carray(_pointer(address + 8 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
+    return carray(pointer(address + 8 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
 
 
 @njit(inline="always")
 def patches_of(address: int) -> Any:
     """View the patch indices of the block at an address."""
-    return carray(_pointer(address + 12 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
+    return carray(pointer(address + 12 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
 
 
 @njit(inline="always")
 def textures_of(address: int, words: int) -> Any:
     """View the textures of the block at an address."""
-    return carray(_pointer(address + 16 * BLOCK_PATCHES), (BLOCK_PATCHES, words), np.uint64)
+    return carray(pointer(address + 16 * BLOCK_PATCHES), (BLOCK_PATCHES, words), np.uint64)
 
 
 @njit(inline="always")
 def words_at(address: int, words: int) -> Any:
     """View the texture at an address."""
-    return carray(_pointer(address), (words,), np.uint64)
+    return carray(pointer(address), (words,), np.uint64)

@@ -16,7 +16,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from repository import LaunchError
+from repository import EnvironmentRefusedError
 
 HOST = "127.0.0.1"
 _REQUIREMENTS = "deploy/triton/requirements.txt"
@@ -49,32 +49,32 @@ def require_environment() -> None:
     """Refuse an environment in which Triton's Python models would get garbage.
 
     Raises:
-        LaunchError: numpy is missing or too new.
+        EnvironmentRefusedError: numpy is missing or too new.
     """
     try:
         version = importlib.metadata.version("numpy")
     except importlib.metadata.PackageNotFoundError:
         msg = f"numpy is not installed for {sys.executable}: install {_REQUIREMENTS}"
-        raise LaunchError(msg) from None
+        raise EnvironmentRefusedError(msg) from None
     if int(version.split(".")[0]) > 1:
         msg = (
             f"numpy {version} is installed for {sys.executable}, and Triton's Python models get "
             f"garbage from numpy 2 on: start the launcher with the Python of an environment of "
             f"its own, made from {_REQUIREMENTS}"
         )
-        raise LaunchError(msg)
+        raise EnvironmentRefusedError(msg)
 
 
 def find_wheel() -> Wheel:
     """The server's files in the running interpreter's environment.
 
     Raises:
-        LaunchError: The wheel or libpython is missing, or has nothing for this Python.
+        EnvironmentRefusedError: The wheel or libpython is missing, or has nothing for this Python.
     """
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
         msg = f"nvidia-pytriton is not installed for {sys.executable}: install {_REQUIREMENTS}"
-        raise LaunchError(msg)
+        raise EnvironmentRefusedError(msg)
     package = Path(spec.origin).parent
     server = package / "tritonserver"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -82,7 +82,7 @@ def find_wheel() -> Wheel:
     if not stub.is_file():
         known = ", ".join(sorted(path.parent.name for path in server.glob("*/*/*_stub")))
         msg = f"nvidia-pytriton has no backend for Python {python}; it has {known}"
-        raise LaunchError(msg)
+        raise EnvironmentRefusedError(msg)
     return Wheel(
         tritonserver=server / "bin" / "tritonserver",
         python_backend=server / "backends" / "python",
@@ -103,9 +103,9 @@ def _libpython_folder() -> Path | None:
     except OSError:
         msg = (
             f"{name} is not on this machine, and Triton's Python backend needs it: install it "
-            f"(Debian, Ubuntu: apt-get install {name.split('.so')[0]})"
+            f"(Debian, Ubuntu: apt-get install {name.split('.so', maxsplit=1)[0]})"
         )
-        raise LaunchError(msg) from None
+        raise EnvironmentRefusedError(msg) from None
     return None
 
 
@@ -122,7 +122,7 @@ def lay_out_backend(wheel: Wheel, backends: Path) -> None:
     stub.chmod(0o755)
 
 
-def command(  # noqa: PLR0913 (the server's own options)
+def command(
     wheel: Wheel,
     *,
     repository: Path,

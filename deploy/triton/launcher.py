@@ -12,7 +12,7 @@ It stays in the foreground. Once every model is ready it writes ``RUN/state.json
      "bundle": "/path", "fingerprint": "...", "log": "/path/triton.log"}
 
 and removes it when it ends. Exit status: 0 after SIGTERM, SIGINT or the end of its lifeline; 1 when
-Triton could not start or ended by itself; 2 when the environment or an argument is wrong.
+Triton could not start or ended by itself; 2 when the environment or the command line is wrong.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: a free port.
 
 
 @app.command()
-def run(  # noqa: PLR0913 (one option each)
+def run(
     bundle: BundleOption,
     run_dir: Annotated[Path, typer.Option(help="Folder of this instance: log, state, lock.")],
     *,
@@ -133,7 +133,7 @@ def run(  # noqa: PLR0913 (one option each)
 
 
 @app.command()
-def render(  # noqa: PLR0913 (one option each)
+def render(
     bundle: BundleOption,
     out: Annotated[Path, typer.Option(help="Folder of the model repository.")],
     *,
@@ -209,7 +209,7 @@ class Instance:
             gpu=gpu,
         )
         with self._log.open("wb") as log:
-            self._triton = subprocess.Popen(  # noqa: S603 (our own command line)
+            self._triton = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -281,8 +281,8 @@ class Instance:
     def _is_ready(self) -> bool:
         url = f"http://{HOST}:{self._ports.http}/v2/health/ready"
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own address)
-                return bool(answer.status == 200)  # noqa: PLR2004 (HTTP's OK)
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
@@ -366,7 +366,7 @@ def _stop_signals() -> Iterator[socket.socket]:
     """A socket that becomes readable when a signal says stop or the server has ended."""
     ours, woken = socket.socketpair()
     for end in (ours, woken):
-        end.setblocking(False)
+        end.settimeout(0)
     previous = {
         number: signal.signal(number, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -439,7 +439,7 @@ def _plain_errors() -> Iterator[None]:
         yield
     except LaunchError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(code=1) from error
+        raise typer.Exit(code=error.exit_status) from error
 
 
 if __name__ == "__main__":

@@ -23,6 +23,14 @@ _KINDS = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 class LaunchError(Exception):
     """Triton cannot be started; the text says why and what to do."""
 
+    exit_status = 1
+
+
+class EnvironmentRefusedError(LaunchError):
+    """The Python environment cannot serve Triton's models."""
+
+    exit_status = 2
+
 
 @dataclass(frozen=True, slots=True)
 class BundleFacts:

@@ -149,7 +149,7 @@ def _released_order(path: Path) -> list[int]:
     raise WeightsError(msg)
 
 
-def _write_vqvae(  # noqa: PLR0913 (a manifest's keys)
+def _write_vqvae(
     directory: Path,
     tensors: Mapping[str, Tensor],
     *,
@@ -177,7 +177,7 @@ def _write_vqvae(  # noqa: PLR0913 (a manifest's keys)
     return manifest
 
 
-def _write_texture(  # noqa: PLR0913 (a manifest's keys)
+def _write_texture(
     directory: Path,
     architecture: str,
     tensors: Mapping[str, Tensor],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _FIRST_SEED = 1000
@@ -35,7 +37,7 @@ def seeded_tensors(shapes: Mapping[str, Iterable[int]], seed: int = 0) -> dict[s
     return tensors
 
 
-def _scaled(name: str, g: np.ndarray) -> np.ndarray:
+def _scaled(name: str, g: NDArray[np.float64]) -> NDArray[np.float64]:
     if name.endswith("num_batches_tracked"):
         return np.zeros_like(g)
     if name.endswith("running_var"):
@@ -44,14 +46,15 @@ def _scaled(name: str, g: np.ndarray) -> np.ndarray:
         return 0.1 * g
     if g.ndim == 1:
         return 1 + 0.1 * g if name.endswith("weight") else 0.1 * g
-    if g.ndim == 4:  # noqa: PLR2004 (a convolution's kernel)
-        return g * np.sqrt(2 / np.prod(g.shape[1:]))
+    if g.ndim == 4:
+        return g * math.sqrt(2 / math.prod(g.shape[1:]))
     return g
 
 
-def golden_image(side_px: int) -> np.ndarray:
+def golden_image(side_px: int) -> NDArray[np.uint8]:
     """A fixed test image, (side_px, side_px, 3) uint8, made of a few waves in each channel."""
     y, x, c = np.ogrid[0:side_px, 0:side_px, 0:3]
     slow = 90 * np.sin(x / 37 + c) * np.cos(y / (23 + 5 * c))
     fast = 30 * np.sin((x + 2 * y) / (3.1 + c))
-    return np.clip(np.rint(127.5 + slow + fast), 0, 255).astype(np.uint8)
+    waves: NDArray[np.float64] = np.rint(127.5 + slow + fast)
+    return np.clip(waves, 0, 255).astype(np.uint8)

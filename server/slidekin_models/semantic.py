@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def principal_order(codebook: np.ndarray) -> list[int]:
+def principal_order(codebook: NDArray[np.float64]) -> list[int]:
     """Rank of each codeword on the codebook's first principal component.
 
     The published order's making is not known; this one needs nothing but the codebook. A principal

@@ -80,7 +80,8 @@ class PatchEncoder:
         torch.backends.cuda.matmul.allow_tf32 = False
         # Gradients would double the memory of nothing that is used here.
         network.requires_grad_(requires_grad=False)
-        network.eval().to(placement.device, memory_format=torch.channels_last)
+        network.eval().to(placement.device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._encode = encode
         self._placement = placement
 

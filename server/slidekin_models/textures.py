@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from monai.networks.nets import DenseNet121
+from monai.networks.nets.densenet import DenseNet121
 from torch import Tensor, nn
 
 from slidekin_models.errors import ManifestError
@@ -57,6 +57,7 @@ class DenseNet121Texture(TextureNetwork):
         self.features = DenseNet121(spatial_dims=2, in_channels=3, out_channels=1).features
 
     def trunk(self, pixels: Tensor) -> Tensor:
+        """Shape (n, features, side / 32, side / 32)."""
         maps: Tensor = self.features(pixels)
         return maps
 
@@ -71,6 +72,7 @@ class EfficientNetLite0Texture(TextureNetwork):
         self.network._fc = nn.Identity()  # noqa: SLF001 (the package offers no headless network)
 
     def trunk(self, pixels: Tensor) -> Tensor:
+        """Shape (n, features, side / 32, side / 32)."""
         maps: Tensor = self.network.extract_features(pixels)
         return maps
 
@@ -90,7 +92,7 @@ class TextureArchitecture:
 
 
 def _from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's DenseNet-121 names to MONAI's; the classifier is left out.
+    """Torchvision's DenseNet-121 names to MONAI's; the classifier is left out.
 
     The file that torchvision publishes still says ``norm.1`` where its network says ``norm1``.
     """

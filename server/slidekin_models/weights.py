@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,10 @@ def read_published(path: Path) -> Any:  # noqa: ANN401 (each publisher has a lay
         WeightsError: The file is missing, holds anything else, or is not such a file.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About the file's age; what cannot be read is refused below.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise WeightsError(msg) from error
@@ -114,6 +118,6 @@ def read_published(path: Path) -> Any:  # noqa: ANN401 (each publisher has a lay
             "run code), or is no PyTorch file"
         )
         raise WeightsError(msg) from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:
         msg = f"{path}: not a complete PyTorch file: {error}"
         raise WeightsError(msg) from error

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from slidekin_models import models
+from slidekin_models.errors import ManifestError, WeightsError
+from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
+from slidekin_models.seeded import seeded_tensors
+from slidekin_models.semantic import principal_order
+from slidekin_models.serving import Placement, load_texture
+from slidekin_models.textures import texture_architecture
+from slidekin_models.vqvae import VqVae
+from slidekin_models.weights import load_weights, read_published, save_weights
+
+
+class Hostile:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.witness}",)
+
+
+def test_a_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    torch.save({"model": Hostile(witness)}, tmp_path / "model_9.pt")
+    with pytest.raises(WeightsError, match=r"model_9\.pt: refused"):
+        models.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Hostile(witness)))
+    with pytest.raises(WeightsError, match=r"plain\.pt"):
+        read_published(tmp_path / "plain.pt")
+    assert not witness.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(1000)}}, tmp_path / "whole.pt")
+    (tmp_path / "part.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:1500])
+    with pytest.raises(WeightsError, match=r"part\.pt"):
+        read_published(tmp_path / "part.pt")
+    with pytest.raises(WeightsError, match=r"none\.pt: cannot be read"):
+        read_published(tmp_path / "none.pt")
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"encoder.0.weight": torch.zeros(3)}}, tmp_path / "model_9.pt")
+    with pytest.raises(WeightsError, match="not the weights of this network"):
+        models.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(WeightsError, match="under the key 'model'"):
+        models.import_released_vqvae(tmp_path / "list.pt", tmp_path / "out")
+
+
+def released_vqvae(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    shapes = {name: tensor.shape for name, tensor in VqVae().state_dict().items()}
+    tensors = seeded_tensors(shapes)
+    path = tmp_path / "model_9.pt"
+    torch.save({"model": {f"module.{n}": t for n, t in tensors.items()}, "epoch": 9}, path)
+    return path, tensors
+
+
+def test_the_released_checkpoint_and_its_order_are_taken_over(tmp_path: Path) -> None:
+    path, tensors = released_vqvae(tmp_path)
+    order = {old: 127 - old for old in range(128)}
+    torch.save(order, tmp_path / "codebook_semantic.pt")
+    out = tmp_path / "out"
+    manifest = models.import_released_vqvae(path, out, tmp_path / "codebook_semantic.pt")
+    assert manifest == read_yaml(out / "manifest.yaml", VqVaeManifest)
+    assert manifest.semantic_order == list(reversed(range(128)))
+    assert not manifest.random_weights
+    stored = load_weights(out / "weights.safetensors", manifest.weights_sha256)
+    for name, tensor in tensors.items():
+        assert torch.equal(stored[name].float(), tensor), name
+
+
+def test_without_a_released_order_the_codebook_gives_one(tmp_path: Path) -> None:
+    path, tensors = released_vqvae(tmp_path)
+    manifest = models.import_released_vqvae(path, tmp_path / "out")
+    codebook = tensors["codebook.embedding.weight"].numpy()
+    assert manifest.semantic_order == principal_order(codebook)
+
+
+def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
+    path, _ = released_vqvae(tmp_path)
+    torch.save(dict.fromkeys(range(128), 5), tmp_path / "codebook_semantic.pt")
+    with pytest.raises(WeightsError, match=r"codebook_semantic\.pt: does not hold a permutation"):
+        models.import_released_vqvae(path, tmp_path / "out", tmp_path / "codebook_semantic.pt")
+
+
+def torchvision_name(ours: str) -> str:
+    return ours.replace(".layers.", ".")
+
+
+def as_published(modern: str) -> str:
+    """torchvision's file still says ``norm.1`` where its network says ``norm1``."""
+    for part in ("norm1", "norm2", "conv1", "conv2"):
+        if f".denselayer1.{part}." in modern or ".denselayer" in modern:
+            modern = modern.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
+    return modern
+
+
+@pytest.mark.parametrize("old_names", [False, True])
+def test_torchvisions_densenet_names_are_mapped(tmp_path: Path, *, old_names: bool) -> None:
+    network = texture_architecture("densenet121").build()
+    ours = seeded_tensors({name: t.shape for name, t in network.state_dict().items()})
+    theirs = {torchvision_name(name): tensor for name, tensor in ours.items()}
+    if old_names:
+        theirs = {
+            as_published(name): tensor
+            for name, tensor in theirs.items()
+            if not name.endswith("num_batches_tracked")
+        }
+    theirs |= {"classifier.weight": torch.zeros(1000, 1024), "classifier.bias": torch.zeros(1000)}
+    torch.save(theirs, tmp_path / "densenet121-a639ec97.pth")
+    manifest = models.import_densenet121(tmp_path / "densenet121-a639ec97.pth", tmp_path / "out")
+    assert (manifest.texture_bits, manifest.hamming_threshold_bits) == (1024, 128)
+    stored = load_weights(tmp_path / "out" / "weights.safetensors", manifest.weights_sha256)
+    assert all(torch.equal(stored[name].float(), tensor) for name, tensor in ours.items())
+
+
+def test_altered_weights_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    sha256 = save_weights({"a": torch.ones(4)}, path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged or another one"):
+        load_weights(path, sha256)
+
+
+def test_equal_tensors_give_equal_bytes(tmp_path: Path) -> None:
+    tensors = {"b": torch.ones(4), "a": torch.zeros(2, 2)}
+    first = save_weights(tensors, tmp_path / "1.safetensors")
+    second = save_weights(dict(reversed(tensors.items())), tmp_path / "2.safetensors")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("preprocessing", "rgb8-1024/mean0-v0", "preprocessing: 'rgb8-1024/mean0-v0'"),
+        ("texture_bits", 1024, "texture_bits: 1024, but efficientnet-lite0 gives 1280"),
+        ("architecture", "vgg", "no texture network is called 'vgg'"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_this_version_is_refused(
+    tmp_path: Path, lite0: Path, key: str, value: object, message: str
+) -> None:
+    manifest = read_yaml(lite0 / "manifest.yaml", TextureManifest)
+    write_yaml(manifest.model_copy(update={key: value}), tmp_path / "manifest.yaml")
+    with pytest.raises(ManifestError, match=message):
+        load_texture(tmp_path, Placement())

@@ -20,7 +20,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises pixels it does not have: refused by its header, or it would be damaged."""
+    """A PNG without the pixels it promises: refused by its header, or called damaged."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     empty = b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))

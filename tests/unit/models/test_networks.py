@@ -18,9 +18,9 @@ def test_seeded_weights_depend_on_nothing_but_seed_names_and_shapes() -> None:
     first = seeded_tensors(shapes)
     again = seeded_tensors(dict(reversed(shapes.items())))
     other = seeded_tensors(shapes, seed=1)
-    for name in shapes:
+    for name, shape in shapes.items():
         assert torch.equal(first[name], again[name])
-        assert first[name].shape == shapes[name]
+        assert first[name].shape == shape
     assert not torch.equal(first["a.bias"], other["a.bias"])
     expected = 0.1 * np.random.default_rng(1000).standard_normal(3)
     np.testing.assert_array_equal(first["a.bias"].numpy(), expected.astype(np.float32))

@@ -57,18 +57,23 @@ def _grown(table: Any) -> Any:
 
 
 @njit
-def _accept(hits: Any, table: Any, size: int, key: int, distance: int, slide: int, patch: int) -> Any:
-    """Note a hit; both arrays are replaced by larger ones when they are full."""
-    if size == len(hits):
-        hits = np.concatenate((hits, np.empty_like(hits)))
-    hits[size, 0] = key
-    hits[size, 1] = distance
-    hits[size, 2] = slide
-    hits[size, 3] = patch
-    if 2 * size >= len(table):
+def _remember(table: Any, hits: Any, begin: int, end: int) -> Any:
+    """Note the keys of one walk's hits; return the table, a larger one where it was full."""
+    while 2 * end > len(table):
         table = _grown(table)
-    table[_slot_of(table, key)] = key
-    return hits, table, size + 1
+    for hit in range(begin, end):
+        table[_slot_of(table, hits[hit, 0])] = hits[hit, 0]
+    return table
+
+
+@njit
+def _with_room(hits: Any, size: int, steps: int) -> Any:
+    """Return the hits with room for another walk's, in a larger array where they fill theirs."""
+    if size + steps <= len(hits):
+        return hits
+    larger = np.empty((2 * (size + steps), 4), dtype=np.int64)
+    larger[:size] = hits[:size]
+    return larger
 
 
 @njit
@@ -86,15 +91,19 @@ def _walk(
     steps: int,
     only_key: int,
     threshold: int,
-    hits: Any,
     table: Any,
-    size: int,
+    found: Any,
 ) -> Any:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
-    With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of equal distances the first in order of insertion counts:
-    walking downward that is the last one met.
+    With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of
+    equal distances the first in order of insertion counts: walking downward that is the last one
+    met. One walk meets no key twice, so its own hits need not be in ``table`` while it goes on.
+
+    Returns:
+        Number of hits written to ``found``, shape (steps or patches, 4).
     """
+    size = 0
     key, best, best_slide, best_patch = -1, _FAR, 0, 0
     slack = 0 if direction == 1 else 1
     while 0 <= place < len(blocks) and steps > 0:
@@ -108,6 +117,7 @@ def _walk(
         address = block_address(bases, blocks[place], words)
         keys = keys_of(address)
         slides = slides_of(address)
+        patches = patches_of(address)
         textures = textures_of(address, words)
         end = counts[place] if direction == 1 else -1
         while slot != end:
@@ -116,21 +126,20 @@ def _walk(
                 if keys[slot] != key:
                     if key != -1:
                         if best <= threshold:
-                            hits, table, size = _accept(
-                                hits, table, size, key, best, best_slide, best_patch
-                            )
+                            _write(found, size, key, best, best_slide, best_patch)
+                            size += 1
                         steps -= 1
                     key = keys[slot]
                     best = _FAR
                     if steps == 0 or table[_slot_of(table, key)] == key:
-                        return hits, table, size
+                        return size
                     if only_key >= 0 and key != only_key:
-                        return hits, table, size
+                        return size
                 bits = distance_bits(textures, slot, query, words)
                 if bits < best + slack:
                     best = bits
                     best_slide = slide
-                    best_patch = patches_of(address)[slot]
+                    best_patch = patches[slot]
             slot += direction
         place += direction
         if direction == 1:
@@ -138,8 +147,17 @@ def _walk(
         elif place >= 0:
             slot = counts[place] - 1
     if key != -1 and best <= threshold:
-        hits, table, size = _accept(hits, table, size, key, best, best_slide, best_patch)
-    return hits, table, size
+        _write(found, size, key, best, best_slide, best_patch)
+        size += 1
+    return size
+
+
+@njit(inline="always")
+def _write(found: Any, size: int, key: int, distance: int, slide: int, patch: int) -> None:
+    found[size, 0] = key
+    found[size, 1] = distance
+    found[size, 2] = slide
+    found[size, 3] = patch
 
 
 @njit(nogil=True, cache=True)
@@ -149,6 +167,7 @@ def guided_hits(
     counts: Any,
     bases: Any,
     words: int,
+    patches: int,
     query_key: int,
     query: Any,
     spacing: int,
@@ -165,6 +184,7 @@ def guided_hits(
 
     Args:
         first_keys: The directory, with ``blocks``, ``counts`` and the arena's ``bases``.
+        patches: Number of patches in the directory.
         query_key: The query's key.
         query: Shape (words,), uint64: the query's texture.
         spacing: Distance between seeds, in keys.
@@ -176,10 +196,14 @@ def guided_hits(
     Returns:
         keys, distances, slides, patches: sorted by distance, ties in order of discovery.
     """
-    hits = np.empty((1024, 4), dtype=np.int64)
     table = np.full(4096, -1, dtype=np.int64)
     size = 0
+    steps = max(successor_steps, predecessor_steps, 1)
+    steps = min(steps, patches)
+    hits = np.empty((4 * steps, 4), dtype=np.int64)
     for turn in range(2 * seeds):
+        # A seed's three walks bring at most one hit a step and one for its own key.
+        hits = _with_room(hits, size, 2 * steps + 1)
         offset = (turn % seeds) * spacing
         above = turn >= seeds and query_key > _MAX_KEY - offset
         seed = _MAX_KEY if above else query_key + (offset if turn >= seeds else -offset)
@@ -200,22 +224,28 @@ def guided_hits(
                 else:
                     high_place, high_slot = len(blocks), 0
                 if include_seed_key and table[_slot_of(table, seed)] != seed:
-                    hits, table, size = _walk(
+                    taken = _walk(
                         blocks, counts, bases, words, query, admitted, following,
-                        low_place, low_slot, 1, 1, seed, threshold, hits, table, size,
+                        low_place, low_slot, 1, 1, seed, threshold, table, hits[size:],
                     )  # fmt: skip
+                    table = _remember(table, hits, size, size + taken)
+                    size += taken
         low_slot -= 1
         if low_slot < 0:
             low_place -= 1
             low_slot = counts[low_place] - 1 if low_place >= 0 else 0
-        hits, table, size = _walk(
+        taken = _walk(
             blocks, counts, bases, words, query, admitted, preceding,
-            low_place, low_slot, -1, predecessor_steps, -1, threshold, hits, table, size,
+            low_place, low_slot, -1, predecessor_steps, -1, threshold, table, hits[size:],
         )  # fmt: skip
-        hits, table, size = _walk(
+        table = _remember(table, hits, size, size + taken)
+        size += taken
+        taken = _walk(
             blocks, counts, bases, words, query, admitted, following,
-            high_place, high_slot, 1, successor_steps, -1, threshold, hits, table, size,
+            high_place, high_slot, 1, successor_steps, -1, threshold, table, hits[size:],
         )  # fmt: skip
+        table = _remember(table, hits, size, size + taken)
+        size += taken
     return _sorted_by_distance(hits[:size], 64 * words)
 
 

@@ -118,7 +118,9 @@ class SqliteStore:
     def list_collections(self) -> list[CollectionRecord]:
         """Return all collections in order of creation."""
         with self._connections.read() as connection:
-            rows = connection.execute(f"SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY id")
+            rows = connection.execute(
+                f"SELECT {COLLECTION_COLUMNS} FROM collections ORDER BY id"
+            ).fetchall()
             return [collection_record(row) for row in rows]
 
     def update_collection(
@@ -166,7 +168,7 @@ class SqliteStore:
         """Add a slide, all of it or nothing."""
         packed = pack(codes)
         digest = content_digest(facts, codes)
-        with self._connections.write() as connection:
+        with self._connections.write(erase=replace) as connection:
             found = require_collection(connection, collection)
             if codes.texture_bits != found.record.texture_bits:
                 raise ValueError(
@@ -276,7 +278,8 @@ class SqliteStore:
             if collection is not None:
                 names = [collection]
             else:
-                names = [name for (name,) in connection.execute("SELECT name FROM collections")]
+                rows = connection.execute("SELECT name FROM collections").fetchall()
+                names = [name for (name,) in rows]
             slides = [
                 slide
                 for name in names
@@ -336,5 +339,5 @@ class SqliteStore:
                 "SELECT sequence, kind, collection, slide_number FROM changes "
                 "WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (sequence, limit),
-            )
+            ).fetchall()
             return [Change(number, ChangeKind(kind), *rest) for number, kind, *rest in rows]

@@ -77,7 +77,11 @@ class Connections:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state of the store, beside any writer."""
+        """A transaction that sees one state of the store, beside any writer.
+
+        Fetch all rows at once: a cursor left half-way, if only by the traceback of an error that
+        someone remembers, holds on to that state past the end of the transaction.
+        """
         with self._translated():
             try:
                 connection = self._readers.pop()

@@ -88,7 +88,7 @@ def select_slides(
         f"SELECT {SLIDE_COLUMNS} FROM slides s WHERE s.collection_id = ? AND {condition} "
         "ORDER BY s.number LIMIT ?",
         (collection.id, *values, limit),
-    )
+    ).fetchall()
     return [slide_record(collection.record.name, row, checked=checked) for row in rows]
 
 
@@ -120,7 +120,7 @@ def select_stored(
         f"SELECT {SLIDE_COLUMNS}, {CODES_COLUMNS} FROM slides s LEFT JOIN codes c USING (number) "
         f"WHERE s.collection_id = ? AND {condition} ORDER BY s.number LIMIT ?",
         (collection.id, *values, limit),
-    )
+    ).fetchall()
     name, bits = collection.record.name, collection.record.texture_bits
     return [stored_slide(name, row, texture_bits=bits) for row in rows]
 

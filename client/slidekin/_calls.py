@@ -37,9 +37,6 @@ from slidekin.v1 import admin_pb2, collections_pb2, common_pb2, search_pb2, slid
 PAGE_SIZE = 1000
 """Most that the contract allows: pages cost a round trip each."""
 
-FACTS_DIFFER = "SLIDE_FACTS_DIFFER"
-"""Reason of the error where a slide is held with the same pixels and other facts."""
-
 _T = TypeVar("_T")
 Service = Literal["CollectionService", "SlideService", "SearchService", "AdminService"]
 
@@ -352,32 +349,32 @@ def with_k(options: SearchOptions | None, k: int | None) -> SearchOptions:
 
 
 def held_already(held: Slide, wanted: Slide, *, replace: bool) -> bool:
-    """Tells whether ``held`` is what adding ``wanted`` would give.
+    """Tells whether adding ``wanted`` would change nothing, as the service would judge it.
+
+    Label and attributes may have been changed since a slide was added; they count only where it
+    is to be replaced.
 
     Raises:
-        AlreadyExistsError: The same pixels are held with other facts, and not to be replaced:
+        AlreadyExistsError: The same pixels are held as another patient's, and not to be replaced:
             found out before any of them is read.
     """
     if not wanted.source_digest or held.source_digest != wanted.source_digest:
         return False
-    differing = [
-        fact
-        for fact in ("patient_id", "label", "attributes")
-        if getattr(held, fact) != getattr(wanted, fact)
-    ]
-    if not differing:
-        return True
     if replace:
-        return False
-    raise AlreadyExistsError(
-        f"slide {wanted.slide_id!r} is held already with the same pixels and another "
-        f"{' and another '.join(differing)}: change the label or the attributes with an update, or "
-        "replace the slide",
-        code="ALREADY_EXISTS",
-        reason=FACTS_DIFFER,
-        metadata={"differing": ",".join(differing)},
-        resource=wanted.name,
-    )
+        return (held.patient_id, held.label, held.attributes) == (
+            wanted.patient_id,
+            wanted.label,
+            wanted.attributes,
+        )
+    if held.patient_id != wanted.patient_id:
+        raise AlreadyExistsError(
+            f"slide {wanted.slide_id!r} is held already, as another patient's: replace it, or "
+            "give this one another id",
+            code="ALREADY_EXISTS",
+            reason="SLIDE_ALREADY_EXISTS",
+            resource=wanted.name,
+        )
+    return True
 
 
 def _collection(

@@ -1,0 +1,5 @@
+"""``python -m slidekin.cli``."""
+
+from slidekin.cli import main
+
+main()

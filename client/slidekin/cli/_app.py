@@ -1,0 +1,30 @@
+"""The command ``slidekin`` put together."""
+
+from __future__ import annotations
+
+import typer
+
+from slidekin.cli import _collections, _ingest, _search, _slides, _stack_commands
+from slidekin.cli._common import ErrorGroup
+
+app = typer.Typer(
+    name="slidekin",
+    help="Find the slides of an archive that look alike.",
+    cls=ErrorGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("up")(_stack_commands.up)
+app.command("down")(_stack_commands.down)
+app.command("status")(_stack_commands.status)
+app.command("ingest")(_ingest.ingest)
+app.command("search")(_search.search)
+app.add_typer(_slides.app, name="slides")
+app.add_typer(_collections.app, name="collections")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

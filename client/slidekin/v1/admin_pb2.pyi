@@ -36,6 +36,8 @@ class _EncoderStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EncoderSt
     """Not reached. Searches by codes still work."""
     ENCODER_STATE_CANARY_MISMATCH: _EncoderState.ValueType  # 4
     """Reached, and the canary came back wrong: nothing is encoded."""
+    ENCODER_STATE_ABSENT: _EncoderState.ValueType  # 5
+    """No model is configured: the service takes codes only."""
 
 class EncoderState(_EncoderState, metaclass=_EncoderStateEnumTypeWrapper):
     """State of the encoders."""
@@ -50,6 +52,8 @@ ENCODER_STATE_UNAVAILABLE: EncoderState.ValueType  # 3
 """Not reached. Searches by codes still work."""
 ENCODER_STATE_CANARY_MISMATCH: EncoderState.ValueType  # 4
 """Reached, and the canary came back wrong: nothing is encoded."""
+ENCODER_STATE_ABSENT: EncoderState.ValueType  # 5
+"""No model is configured: the service takes codes only."""
 
 @typing.final
 class Network(message.Message):
@@ -224,7 +228,7 @@ class GetStatusResponse(message.Message):
 
     @builtins.property
     def model(self) -> Model:
-        """The model that is served."""
+        """The model that is served. Unset where none is."""
 
     @builtins.property
     def limits(self) -> Limits:

@@ -90,6 +90,8 @@ class _ShortReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ShortReaso
     """Step 4 of the ranking (hits farther than the mean of the kept bags) dropped the rest."""
     SHORT_REASON_NO_LABELS: _ShortReason.ValueType  # 7
     """The ranking by uncertainty was asked for and no admitted slide that was hit has a label."""
+    SHORT_REASON_SMALL_COLLECTION: _ShortReason.ValueType  # 8
+    """The collection holds fewer than k slides."""
 
 class ShortReason(_ShortReason, metaclass=_ShortReasonEnumTypeWrapper):
     """Why fewer than k slides came back, or what a list had to be filled up for."""
@@ -110,6 +112,8 @@ SHORT_REASON_DISTANT_HITS: ShortReason.ValueType  # 6
 """Step 4 of the ranking (hits farther than the mean of the kept bags) dropped the rest."""
 SHORT_REASON_NO_LABELS: ShortReason.ValueType  # 7
 """The ranking by uncertainty was asked for and no admitted slide that was hit has a label."""
+SHORT_REASON_SMALL_COLLECTION: ShortReason.ValueType  # 8
+"""The collection holds fewer than k slides."""
 
 @typing.final
 class GuidedParameters(message.Message):

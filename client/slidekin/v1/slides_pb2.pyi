@@ -80,7 +80,9 @@ class Slide(message.Message):
     it a slide that is already held is recognised before any patch travels.
     """
     content_digest: builtins.str
-    """SHA-256 (hex) of patches and facts. Set by the service."""
+    """SHA-256 (hex) of the patches' codes and the facts that never change (patient, sizes, mpp):
+    equal for equal slides, whatever their labels and attributes. Set by the service.
+    """
     patch_count: builtins.int
     """Patches held. Set by the service."""
     @builtins.property
@@ -123,10 +125,15 @@ class AddSlideHeader(message.Message):
     REPLACE_FIELD_NUMBER: builtins.int
     MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
     THUMBNAIL_FIELD_NUMBER: builtins.int
+    PATCH_COUNT_FIELD_NUMBER: builtins.int
     replace: builtins.bool
     """Replace a slide of the same name, in one step: searches see the old one or the new one."""
     model_fingerprint: builtins.str
     """Fingerprint of the model that made the codes, where patches are codes. Ignored for images."""
+    patch_count: builtins.int
+    """Patches that follow. Where stated, a stream that ends with another number was cut off: it is
+    refused with DATA_LOSS and nothing is stored. 0: not stated.
+    """
     @builtins.property
     def slide(self) -> Slide:
         """The slide to add; `name` says where."""
@@ -142,10 +149,11 @@ class AddSlideHeader(message.Message):
         replace: builtins.bool = ...,
         model_fingerprint: builtins.str = ...,
         thumbnail: common_pb2.Image | None = ...,
+        patch_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "patch_count", b"patch_count", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

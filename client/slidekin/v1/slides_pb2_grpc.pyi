@@ -36,8 +36,9 @@ class SlideServiceStub:
     AddSlide: _grpc.StreamUnaryMultiCallable[_slides_pb2.AddSlideRequest, _slides_pb2.AddSlideResponse]
     """Adds one slide. The first message holds the header, the others patches. When the response
     arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-    error, nothing of it is. ALREADY_EXISTS where the collection holds another slide of that name
-    and `replace` is not set.
+    error, nothing of it is. A slide that is held with the same content stays as it is, label and
+    attributes too; with an equal `source_digest` the answer comes before any patch travels.
+    ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
     """
     GetSlide: _grpc.UnaryUnaryMultiCallable[_slides_pb2.GetSlideRequest, _slides_pb2.GetSlideResponse]
     """Returns one slide."""
@@ -64,8 +65,9 @@ class SlideServiceAsyncStub(SlideServiceStub):
     AddSlide: _aio.StreamUnaryMultiCallable[_slides_pb2.AddSlideRequest, _slides_pb2.AddSlideResponse]  # type: ignore[assignment]
     """Adds one slide. The first message holds the header, the others patches. When the response
     arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-    error, nothing of it is. ALREADY_EXISTS where the collection holds another slide of that name
-    and `replace` is not set.
+    error, nothing of it is. A slide that is held with the same content stays as it is, label and
+    attributes too; with an equal `source_digest` the answer comes before any patch travels.
+    ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
     """
     GetSlide: _aio.UnaryUnaryMultiCallable[_slides_pb2.GetSlideRequest, _slides_pb2.GetSlideResponse]  # type: ignore[assignment]
     """Returns one slide."""
@@ -95,8 +97,9 @@ class SlideServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_slides_pb2.AddSlideResponse, _abc.Awaitable[_slides_pb2.AddSlideResponse]]:
         """Adds one slide. The first message holds the header, the others patches. When the response
         arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-        error, nothing of it is. ALREADY_EXISTS where the collection holds another slide of that name
-        and `replace` is not set.
+        error, nothing of it is. A slide that is held with the same content stays as it is, label and
+        attributes too; with an equal `source_digest` the answer comes before any patch travels.
+        ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
         """
 
     @_abc_1.abstractmethod

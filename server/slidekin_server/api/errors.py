@@ -1,0 +1,226 @@
+"""The one place that turns exceptions into statuses: canonical codes with google.rpc details."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from functools import singledispatch
+
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from slidekin_server.api.validation import InvalidRequestError, Violation
+from slidekin_server.archive.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    NotLoadedError,
+    PreconditionError,
+)
+from slidekin_server.encoding import (
+    EncoderBusyError,
+    EncoderTimeoutError,
+    EncoderUnavailableError,
+    ImageRefusedError,
+)
+from slidekin_server.index import ParameterError
+from slidekin_server.storage import (
+    DamagedSlideError,
+    StoreFullError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from slidekin_server.telemetry import get_logger
+
+DOMAIN = "slidekin"
+"""Of every ``ErrorInfo``."""
+
+_LOADING_RETRY_S = 2.0
+_STORE_RETRY_S = 5.0
+_STREAMS_RETRY_S = 1.0
+_MAX_RESOURCES = 20
+"""Named in one status: trailing metadata must stay within some kilobytes."""
+_MAX_MESSAGE_CHARACTERS = 2000
+
+_log = get_logger(__name__)
+
+
+class TooManyStreamsError(Exception):
+    """More streams are open than the service admits."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} streams are open, which is the limit; try again shortly")
+
+
+class IncompleteStreamError(Exception):
+    """A stream of patches ended before all that were announced had come."""
+
+    def __init__(self, name: str, *, announced: int, received: int) -> None:
+        super().__init__(
+            f"{name}: {announced} patches were announced and {received} came; nothing was stored, "
+            "send the slide again"
+        )
+
+
+@singledispatch
+def status_of(error: BaseException) -> status_pb2.Status:
+    """Return the status that a client gets for an exception.
+
+    What is not foreseen becomes INTERNAL with an incident number; the log holds the exception
+    under the same number, the client never sees it.
+    """
+    incident = secrets.token_hex(6)
+    _log.error("incident", request_id=incident, exc_info=error)
+    return _status(
+        code_pb2.INTERNAL,
+        f"the service failed; its log says why under request_id {incident}",
+        "INTERNAL",
+        metadata={"incident": incident},
+    )
+
+
+@status_of.register
+def _(error: InvalidRequestError) -> status_pb2.Status:
+    return _invalid(error.violations, error.reason)
+
+
+@status_of.register
+def _(error: InvalidArgumentError) -> status_pb2.Status:
+    return _invalid([Violation(error.field, error.description)], error.reason)
+
+
+@status_of.register
+def _(error: ParameterError) -> status_pb2.Status:
+    return _invalid([Violation(error.field, error.reason)], "INVALID_FIELD")
+
+
+@status_of.register
+def _(error: NotFoundError) -> status_pb2.Status:
+    resources = _resources(error.resource_type, error.names)
+    return _status(code_pb2.NOT_FOUND, str(error), error.reason, *resources)
+
+
+@status_of.register
+def _(error: AlreadyExistsError) -> status_pb2.Status:
+    resources = _resources(error.resource_type, error.names)
+    return _status(code_pb2.ALREADY_EXISTS, str(error), error.reason, *resources)
+
+
+@status_of.register
+def _(error: PreconditionError) -> status_pb2.Status:
+    failure = error_details_pb2.PreconditionFailure(
+        violations=[
+            error_details_pb2.PreconditionFailure.Violation(
+                type=error.reason, subject=error.subject, description=str(error)
+            )
+        ]
+    )
+    return _status(code_pb2.FAILED_PRECONDITION, str(error), error.reason, failure)
+
+
+@status_of.register
+def _(error: NotLoadedError) -> status_pb2.Status:
+    return _unavailable(str(error), error.reason, _LOADING_RETRY_S)
+
+
+@status_of.register
+def _(error: TooManyStreamsError) -> status_pb2.Status:
+    retry = _retry(_STREAMS_RETRY_S)
+    return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), "TOO_MANY_STREAMS", retry)
+
+
+@status_of.register
+def _(error: IncompleteStreamError) -> status_pb2.Status:
+    return _status(code_pb2.DATA_LOSS, str(error), "INCOMPLETE_STREAM")
+
+
+@status_of.register
+def _(error: ImageRefusedError) -> status_pb2.Status:
+    return _invalid([Violation("image", str(error))], "IMAGE_REFUSED")
+
+
+@status_of.register
+def _(error: EncoderUnavailableError) -> status_pb2.Status:
+    message = f"images cannot be encoded now, codes still can be searched: {error}"
+    return _unavailable(message, "ENCODER_UNAVAILABLE", error.retry_after_s)
+
+
+@status_of.register
+def _(error: EncoderBusyError) -> status_pb2.Status:
+    retry = _retry(error.retry_after_s)
+    return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), "ENCODER_BUSY", retry)
+
+
+@status_of.register
+def _(error: EncoderTimeoutError) -> status_pb2.Status:
+    return _status(code_pb2.DEADLINE_EXCEEDED, str(error), "ENCODER_TIMEOUT")
+
+
+@status_of.register
+def _(error: DamagedSlideError) -> status_pb2.Status:
+    _log.error("damaged slide", exc_info=error)
+    return _status(code_pb2.DATA_LOSS, str(error), "DAMAGED_SLIDE")
+
+
+@status_of.register
+def _(_error: StoreFullError) -> status_pb2.Status:
+    message = "the service's disk is full: nothing was stored, searches still work"
+    return _status(code_pb2.RESOURCE_EXHAUSTED, message, "STORE_FULL", _retry(_STORE_RETRY_S))
+
+
+@status_of.register
+def _(_error: StoreReadOnlyError) -> status_pb2.Status:
+    message = "the service's disk is read-only: nothing was stored, searches still work"
+    return _unavailable(message, "STORE_READ_ONLY", _STORE_RETRY_S)
+
+
+@status_of.register
+def _(error: StoreUnavailableError) -> status_pb2.Status:
+    _log.error("store unavailable", exc_info=error)
+    message = "the service's store cannot be used now: nothing was stored"
+    return _unavailable(message, "STORE_UNAVAILABLE", _STORE_RETRY_S)
+
+
+def _invalid(violations: Iterable[Violation], reason: str) -> status_pb2.Status:
+    listed = list(violations)
+    request = error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+            for v in listed
+        ]
+    )
+    message = "; ".join(f"{v.field}: {v.description}" for v in listed)
+    return _status(code_pb2.INVALID_ARGUMENT, message, reason, request)
+
+
+def _unavailable(message: str, reason: str, retry_after_s: float) -> status_pb2.Status:
+    return _status(code_pb2.UNAVAILABLE, message, reason, _retry(retry_after_s))
+
+
+def _retry(seconds: float) -> error_details_pb2.RetryInfo:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(round(seconds * 1000))
+    return retry
+
+
+def _resources(kind: str, names: tuple[str, ...]) -> list[error_details_pb2.ResourceInfo]:
+    return [
+        error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name)
+        for name in names[:_MAX_RESOURCES]
+    ]
+
+
+def _status(
+    code: int,
+    message: str,
+    reason: str,
+    *details: Message,
+    metadata: dict[str, str] | None = None,
+) -> status_pb2.Status:
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = message[:_MAX_MESSAGE_CHARACTERS] + " ..."
+    status = status_pb2.Status(code=code, message=message)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+    for detail in (info, *details):
+        status.details.add().Pack(detail)
+    return status

@@ -1,0 +1,147 @@
+"""SearchService."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from grpc.aio import ServicerContext
+
+from slidekin.v1 import search_pb2, search_pb2_grpc
+from slidekin_server.api import messages
+from slidekin_server.api.options import OptionsReader
+from slidekin_server.api.patches import PatchReader
+from slidekin_server.api.streams import StreamGate, batches, first
+from slidekin_server.api.validation import collection_id, refuse, slide_ids
+from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.collection import View
+from slidekin_server.archive.options import QueryOptions
+from slidekin_server.archive.patches import ImageEncoder, PatchSource, ServedModel
+from slidekin_server.archive.search import PatchAnswer, Searcher
+from slidekin_server.config import Limits
+from slidekin_server.telemetry import Metrics
+
+
+class SearchServicer(search_pb2_grpc.SearchServiceServicer):
+    """Searches for slides and for patches."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        searcher: Searcher,
+        metrics: Metrics,
+        *,
+        limits: Limits,
+        options: OptionsReader,
+        gate: StreamGate,
+        model: ServedModel | None,
+        encoder: ImageEncoder | None,
+    ) -> None:
+        self._archive = archive
+        self._searcher = searcher
+        self._metrics = metrics
+        self._limits = limits
+        self._options = options
+        self._gate = gate
+        self._model = model
+        self._encoder = encoder
+
+    async def SearchSlide(  # type: ignore[override]  # noqa: N802  writes its answers itself
+        self,
+        request_iterator: AsyncIterator[search_pb2.SearchSlideRequest],
+        context: ServicerContext[Any, Any],
+    ) -> None:
+        """Find slides that look like the one streamed in."""
+        with self._gate.open():
+            stream = aiter(request_iterator)
+            header = (await first(stream)).header
+            view = self._archive.view(collection_id("header.parent", header.parent))
+            options = self._read(view, header.options)
+            # Answers come from several tasks; a call takes one message at a time.
+            writing = asyncio.Lock()
+
+            async def emit(answers: Sequence[PatchAnswer]) -> None:
+                async with writing:
+                    for answer in answers:
+                        hits = messages.patch_hits(view, answer, most=options.max_hits_per_patch)
+                        await context.write(search_pb2.SearchSlideResponse(patch_hits=hits))
+
+            answer = await self._searcher.slides(
+                view,
+                options,
+                batches(stream, PatchReader(self._limits), self._metrics),
+                self._source(view, header.model_fingerprint, context),
+                emit,
+            )
+            ranked = messages.ranked_slides(
+                answer, options, random_weights=self._random_weights(view)
+            )
+            await context.write(search_pb2.SearchSlideResponse(ranked_slides=ranked))
+
+    async def SearchStoredSlide(  # noqa: N802
+        self,
+        request: search_pb2.SearchStoredSlideRequest,
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> search_pb2.SearchStoredSlideResponse:
+        """Find slides that look like one the collection holds."""
+        collection, slide = slide_ids("name", request.name)
+        options = self._read(self._archive.view(collection), request.options)
+        answer = await self._searcher.stored_slide(collection, slide, options)
+        return search_pb2.SearchStoredSlideResponse(
+            ranked_slides=messages.ranked_slides(
+                answer, options, random_weights=self._random_weights(answer.view)
+            ),
+            patch_hits=[
+                messages.patch_hits(answer.view, patch, most=options.max_hits_per_patch)
+                for patch in answer.patches
+            ],
+        )
+
+    async def SearchPatches(  # noqa: N802
+        self, request: search_pb2.SearchPatchesRequest, context: ServicerContext[Any, Any]
+    ) -> search_pb2.SearchPatchesResponse:
+        """Find patches that look like the given ones."""
+        view = self._archive.view(collection_id("parent", request.parent))
+        options = self._read(view, request.options)
+        self._metrics.patches_per_message.observe(len(request.patches))
+        patches = PatchReader(self._limits).read(request.patches)
+        if not patches:
+            raise refuse("patches", "there are none; there is nothing to look for")
+        source = self._source(view, request.model_fingerprint, context)
+        answers = await self._searcher.patches(view, options, patches, source)
+        return search_pb2.SearchPatchesResponse(
+            patch_hits=[
+                messages.patch_hits(view, answer, most=options.max_hits_per_patch)
+                for answer in answers
+            ],
+            index_version=view.snapshot.version,
+            model_fingerprint=view.collection.fingerprint,
+            random_weights=self._random_weights(view),
+        )
+
+    def _read(self, view: View, message: search_pb2.SearchOptions) -> QueryOptions:
+        return self._options.read(
+            message,
+            collection_id=view.collection.name,
+            texture_bits=view.collection.texture_bits,
+        )
+
+    def _source(
+        self, view: View, stated_fingerprint: str, context: ServicerContext[Any, Any]
+    ) -> PatchSource:
+        return PatchSource(
+            view.collection,
+            model=self._model,
+            encoder=self._encoder,
+            stated_fingerprint=stated_fingerprint,
+            time_left_s=context.time_remaining,
+        )
+
+    def _random_weights(self, view: View) -> bool:
+        model = self._model
+        return (
+            model is not None
+            and model.random_weights
+            and model.fingerprint == view.collection.fingerprint
+        )

@@ -1,0 +1,168 @@
+"""The gRPC server: servicers, interceptors, health, reflection and channel options put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from slidekin.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    collections_pb2,
+    collections_pb2_grpc,
+    search_pb2,
+    search_pb2_grpc,
+    slides_pb2,
+    slides_pb2_grpc,
+)
+from slidekin_server.api.admin import AdminServicer
+from slidekin_server.api.collections import CollectionServicer
+from slidekin_server.api.interceptor import ErrorMapper
+from slidekin_server.api.options import OptionsReader
+from slidekin_server.api.readiness import Readiness
+from slidekin_server.api.search import SearchServicer
+from slidekin_server.api.slides import SlideServicer
+from slidekin_server.api.streams import StreamGate
+from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.ingest import SlideIngest
+from slidekin_server.archive.options import Profile
+from slidekin_server.archive.patches import ServedModel
+from slidekin_server.archive.search import Searcher
+from slidekin_server.archive.workers import Workers
+from slidekin_server.bundle import ModelBundle
+from slidekin_server.config import Limits
+from slidekin_server.encoding import Encoder
+from slidekin_server.telemetry import CallObserver, Metrics
+
+SERVICES = tuple(
+    descriptor.full_name
+    for module in (collections_pb2, slides_pb2, search_pb2, admin_pb2)
+    for descriptor in module.DESCRIPTOR.services_by_name.values()
+)
+"""Full names of the contract's services."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the servicers call."""
+
+    archive: Archive
+    ingest: SlideIngest
+    searcher: Searcher
+    workers: Workers
+    metrics: Metrics
+    readiness: Readiness
+    limits: Limits
+    profiles: Mapping[str, Profile]
+    version: str
+    bundle: ModelBundle | None
+    encoder: Encoder | None
+
+
+def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
+    """Return a server that listens nowhere yet.
+
+    Args:
+        parts: What the servicers call.
+        reflected: Offer server reflection.
+    """
+    limits, bundle, encoder = parts.limits, parts.bundle, parts.encoder
+    server = aio.server(
+        interceptors=[CallObserver(parts.metrics), ErrorMapper()],
+        options=[
+            ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.max_send_message_length", limits.max_message_bytes),
+            # Without these two a stream buffers about 4 MiB ahead of its reader.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", 256 * 1024),
+            # Clients ping every 30 s, also between calls.
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            # A second service on the same port would take half of the calls, silently.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    model = None
+    if bundle is not None:
+        model = ServedModel(
+            fingerprint=bundle.fingerprint,
+            texture_bits=bundle.texture_bits,
+            hamming_threshold_bits=bundle.hamming_threshold_bits,
+            random_weights=bundle.random_weights,
+        )
+    gate = StreamGate(limits.max_open_streams)
+    collections_pb2_grpc.add_CollectionServiceServicer_to_server(
+        CollectionServicer(parts.archive, parts.workers, model), server
+    )
+    slides_pb2_grpc.add_SlideServiceServicer_to_server(
+        SlideServicer(
+            parts.archive,
+            parts.ingest,
+            parts.workers,
+            parts.metrics,
+            limits=limits,
+            gate=gate,
+            model=model,
+            encoder=encoder,
+        ),
+        server,
+    )
+    search_pb2_grpc.add_SearchServiceServicer_to_server(
+        SearchServicer(
+            parts.archive,
+            parts.searcher,
+            parts.metrics,
+            limits=limits,
+            options=OptionsReader(parts.profiles, limits),
+            gate=gate,
+            model=model,
+            encoder=encoder,
+        ),
+        server,
+    )
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminServicer(
+            parts.archive,
+            limits,
+            version=parts.version,
+            bundle=bundle,
+            encoder_status=None if encoder is None else lambda: encoder.status,
+        ),
+        server,
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(parts.readiness.servicer, server)
+    if reflected:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    return server
+
+
+class ListenError(OSError):
+    """Nothing can listen at the configured address."""
+
+
+def listen(server: aio.Server, *, host: str, port: int) -> int:
+    """Bind a server and return its port.
+
+    Args:
+        server: The server, not started.
+        host: Address to listen on.
+        port: TCP port; 0: a free one.
+
+    Raises:
+        ListenError: The address cannot be had, for example since the port is taken.
+    """
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        bound = server.add_insecure_port(f"{shown}:{port}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise ListenError(
+            f"cannot listen at {shown}:{port}: change listen.host or listen.port, or free the port"
+        )
+    return bound

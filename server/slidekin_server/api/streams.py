@@ -1,0 +1,102 @@
+"""Client streams: a header first, then patches; a bounded number of them at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from grpc.aio import ServicerContext
+
+from slidekin.v1 import search_pb2, slides_pb2
+from slidekin_server.api.errors import TooManyStreamsError
+from slidekin_server.api.patches import PatchReader
+from slidekin_server.api.validation import refuse
+from slidekin_server.archive.patches import Patch
+from slidekin_server.telemetry import Metrics
+
+_Message = slides_pb2.AddSlideRequest | search_pb2.SearchSlideRequest
+_M = TypeVar("_M", slides_pb2.AddSlideRequest, search_pb2.SearchSlideRequest)
+
+_SETTLE_S = 0.02
+
+
+class StreamGate:
+    """Admits streams up to a number: each holds memory for its window of patches.
+
+    Args:
+        limit: Streams open at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._opened = 0
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold a place while the block runs.
+
+        Raises:
+            TooManyStreamsError: None is free.
+        """
+        if self._opened >= self._limit:
+            raise TooManyStreamsError(self._limit)
+        self._opened += 1
+        try:
+            yield
+        finally:
+            self._opened -= 1
+
+
+async def first(messages: AsyncIterator[_M]) -> _M:
+    """Return the first message of a stream, which must hold the header.
+
+    Raises:
+        InvalidRequestError: There is none, or it holds something else.
+    """
+    try:
+        message = await anext(messages)
+    except StopAsyncIteration:
+        raise refuse(
+            "header", "the stream is empty; its first message must hold the header"
+        ) from None
+    match message.WhichOneof("payload"):
+        case "header":
+            return message
+        case "patches":
+            raise refuse("patches", "come before the header; send the header first")
+        case _:
+            raise refuse("header", "the first message holds nothing; it must hold the header")
+
+
+async def batches(
+    messages: AsyncIterator[_Message], reader: PatchReader, metrics: Metrics
+) -> AsyncIterator[Sequence[Patch]]:
+    """Yield the patches of the messages after the first.
+
+    Raises:
+        InvalidRequestError: A message holds something else, or a patch is wrong.
+    """
+    async for message in messages:
+        match message.WhichOneof("payload"):
+            case "patches":
+                metrics.patches_per_message.observe(len(message.patches.patches))
+                yield reader.read(message.patches.patches)
+            case "header":
+                raise refuse(
+                    "header", "comes a second time; a stream has one, in its first message"
+                )
+            case _:
+                raise refuse("patches", "a message after the first holds none")
+
+
+async def settle(context: ServicerContext[Any, Any]) -> None:
+    """Wait until a stream that was cut off is known to have been.
+
+    grpc.aio ends the iteration over a broken stream just as over a finished one, and cancels the
+    handler a moment later. Before anything is stored, that moment must have passed.
+    """
+    await asyncio.sleep(_SETTLE_S)
+    if context.cancelled():
+        raise asyncio.CancelledError

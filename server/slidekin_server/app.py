@@ -1,0 +1,258 @@
+"""The composition root: builds the service from its settings, runs it, takes it down again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from grpc import aio
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from slidekin_server.api.readiness import Readiness
+from slidekin_server.api.server import SERVICES, Parts, build_server, listen
+from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.ingest import SlideIngest
+from slidekin_server.archive.options import DEFAULT, Profile, profiles
+from slidekin_server.archive.search import Searcher, SearchSettings
+from slidekin_server.archive.workers import Workers
+from slidekin_server.bundle import ModelBundle, load_bundle
+from slidekin_server.config import Settings
+from slidekin_server.encoding import Encoder, EncoderState, EncoderStatus, ImageLimits
+from slidekin_server.index import GuidedParameters
+from slidekin_server.storage import SqliteStore
+from slidekin_server.telemetry import Exposition, Metrics, get_logger, start_exposition
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How one process runs the service; not part of its settings."""
+
+    codes_only: bool = False
+    """Serve without a model: patches come as ready-made codes."""
+    state_file: Path | None = None
+    """Where to say, once listening, which ports were taken; removed at the end."""
+    lifeline: bool = False
+    """Stop when standard input reaches its end, so that the service ends with its parent."""
+
+
+def service_version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return version("slidekin")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+async def run(settings: Settings, options: RunOptions) -> None:
+    """Run the service until it is told to stop.
+
+    Raises:
+        BundleError: The model bundle cannot be used.
+        StorageError: The store cannot be opened or read.
+        ExpositionError, ListenError: A port cannot be had.
+    """
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    if options.lifeline:
+        _stop_at_end_of_input(stop)
+    async with _service(settings, options) as service:
+        await service.run_until(stop)
+
+
+class _Service:
+    """A service that listens."""
+
+    def __init__(self, parts: Parts, server: aio.Server, settings: Settings) -> None:
+        self._parts = parts
+        self._server = server
+        self._settings = settings
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Load the index, then serve until told to stop."""
+        parts = self._parts
+        loading = asyncio.create_task(self._load())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loading in done:
+                loading.result()
+                await stopping
+        finally:
+            _log.info("stopping")
+            stopping.cancel()
+            await parts.readiness.stop()
+            await self._server.stop(self._settings.shutdown_grace_s)
+            # A thread cannot be interrupted: what it builds is thrown away.
+            await asyncio.wait({loading})
+
+    async def _load(self) -> None:
+        parts = self._parts
+        await asyncio.to_thread(parts.archive.load, threads=self._settings.search.thread_count)
+        await parts.readiness.index_loaded()
+        views = parts.archive.views()
+        _log.info(
+            "index loaded",
+            collections=len(views),
+            slides=sum(len(view.facts) for view in views),
+            patches=sum(view.facts.patch_count for view in views),
+        )
+
+
+@contextlib.asynccontextmanager
+async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Service]:
+    """Build everything in order, and take it down in the opposite one."""
+    async with contextlib.AsyncExitStack() as stack:
+        bundle = None
+        if not options.codes_only:
+            bundle = await asyncio.to_thread(
+                load_bundle,
+                settings.model.bundle,
+                allow_random_weights=settings.model.allow_random_weights,
+            )
+        store = await asyncio.to_thread(
+            SqliteStore.open, settings.storage.path, synchronous=settings.storage.synchronous
+        )
+        stack.callback(store.close)
+        registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        metrics = Metrics(registry)
+        metrics.set_build(service_version(), bundle.fingerprint if bundle else "")
+        exposition = start_exposition(
+            registry, host=settings.metrics.host, port=settings.metrics.port
+        )
+        stack.callback(exposition.close)
+        workers = Workers(settings.search.thread_count)
+        stack.callback(workers.close)
+        readiness = Readiness(SERVICES, with_encoders=bundle is not None)
+        await readiness.start()
+        encoder = None
+        if bundle is not None:
+            encoder = _encoder(settings, bundle, metrics, readiness)
+            await encoder.start()
+            stack.push_async_callback(encoder.close)
+        archive = Archive(store, metrics)
+        parts = Parts(
+            archive=archive,
+            ingest=SlideIngest(
+                archive,
+                workers,
+                metrics,
+                window=settings.limits.max_patches_in_flight_per_stream,
+            ),
+            searcher=Searcher(archive, workers, metrics, _search_settings(settings)),
+            workers=workers,
+            metrics=metrics,
+            readiness=readiness,
+            limits=settings.limits,
+            profiles=profiles(_default_profile(settings)),
+            version=service_version(),
+            bundle=bundle,
+            encoder=encoder,
+        )
+        server = build_server(parts, reflected=settings.reflection)
+        port = listen(server, host=settings.listen.host, port=settings.listen.port)
+        await server.start()
+        _log.info("listening", host=settings.listen.host, port=port, pid=os.getpid())
+        if options.state_file is not None:
+            _write_state(options.state_file, settings, port, exposition)
+            stack.callback(options.state_file.unlink, missing_ok=True)
+        yield _Service(parts, server, settings)
+
+
+def _encoder(
+    settings: Settings, bundle: ModelBundle, metrics: Metrics, readiness: Readiness
+) -> Encoder:
+    told: set[asyncio.Task[None]] = set()
+
+    def tell(status: EncoderStatus) -> None:
+        task = asyncio.create_task(readiness.encoders(ready=status.state is EncoderState.READY))
+        # The event loop keeps only weak references to tasks.
+        told.add(task)
+        task.add_done_callback(told.discard)
+
+    return Encoder(
+        bundle,
+        url=settings.triton.url,
+        max_in_flight=settings.triton.max_in_flight,
+        timeout_s=settings.triton.timeout_s,
+        canary_interval_s=settings.triton.canary_interval_s,
+        retry_interval_s=settings.triton.retry_interval_s,
+        limits=ImageLimits(
+            max_bytes=settings.limits.max_image_bytes,
+            max_pixels=settings.limits.max_image_pixels,
+        ),
+        metrics=metrics,
+        on_change=tell,
+    )
+
+
+def _search_settings(settings: Settings) -> SearchSettings:
+    default = settings.search.default_profile
+    return SearchSettings(
+        window=settings.limits.max_patches_in_flight_per_stream,
+        min_hits=default.min_hits,
+        exact_limit=default.exact_limit,
+    )
+
+
+def _default_profile(settings: Settings) -> Profile:
+    default = settings.search.default_profile
+    return replace(
+        DEFAULT,
+        guided=GuidedParameters(
+            C=default.seed_spacing,
+            T=default.seeds_per_side,
+            successor_steps=default.successor_steps,
+            predecessor_steps=default.predecessor_steps,
+            include_seed_key=default.include_seed_key,
+        ),
+    )
+
+
+def _write_state(file: Path, settings: Settings, port: int, exposition: Exposition) -> None:
+    """Say in one step where the service is to be found."""
+    state = {
+        "pid": os.getpid(),
+        "grpc_url": f"{_dialled(settings.listen.host)}:{port}",
+        "metrics_url": f"http://{_dialled(settings.metrics.host)}:{exposition.port}/metrics",
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(json.dumps(state) + "\n", encoding="utf-8")
+    draft.replace(file)
+
+
+def _dialled(host: str) -> str:
+    """Return the address to dial for one that is listened on."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound here
+    return f"[{host}]" if ":" in host else host
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _stop_at_end_of_input(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended before its parent did
+            loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()

@@ -1,0 +1,373 @@
+"""All collections: the store and the indices in step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from slidekin_server import storage
+from slidekin_server.archive.collection import Collection, View
+from slidekin_server.archive.errors import (
+    AlreadyExistsError,
+    NotLoadedError,
+    PreconditionError,
+    collection_not_found,
+    slides_not_found,
+)
+from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.storage import (
+    NO_PICTURES,
+    CollectionRecord,
+    Picture,
+    Pictures,
+    SlideFacts,
+    SlideRecord,
+    Store,
+    StoredSlide,
+    content_digest,
+)
+from slidekin_server.telemetry import Metrics
+from slidekin_server.values import PatchCodes
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The outcome of adding a slide."""
+
+    record: SlideRecord
+    already_present: bool
+    index_version: int
+
+
+class Archive:
+    """The collections of one store.
+
+    Every method blocks: call them in a thread. Reads take no lock. Writes are serialised: a
+    change is committed to the store (durable), then published in the index (visible), then the
+    method returns. A process that dies in between finds the change in the store at its next start.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._write_lock = threading.Lock()
+        self._collections: dict[str, Collection] = {}
+        self._loaded = False
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every index is built."""
+        return self._loaded
+
+    def load(self, *, threads: int = 1) -> None:
+        """Build every index from the store.
+
+        Args:
+            threads: Collections that are built at a time.
+
+        Raises:
+            StorageError: The store cannot be read, or holds a damaged slide.
+        """
+        records = self._store.list_collections()
+        with self._write_lock:
+            with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
+                loaded = pool.map(
+                    lambda record: Collection(record, self._store.iter_slides(record.name)), records
+                )
+                self._collections = dict(
+                    zip((record.name for record in records), loaded, strict=True)
+                )
+            self._loaded = True
+            self._count()
+
+    def collection(self, collection_id: str) -> Collection:
+        """Return a collection.
+
+        Raises:
+            NotLoadedError: The indices are still being built.
+            NotFoundError: There is no such collection.
+        """
+        if not self._loaded:
+            raise NotLoadedError
+        collection = self._collections.get(collection_id)
+        if collection is None:
+            raise collection_not_found(collection_name(collection_id))
+        return collection
+
+    def view(self, collection_id: str) -> View:
+        """Return a collection as it stands; raises as ``collection``."""
+        return self.collection(collection_id).view
+
+    def views(self) -> list[View]:
+        """Return all collections as they stand, in order of creation.
+
+        Raises:
+            NotLoadedError: The indices are still being built.
+        """
+        if not self._loaded:
+            raise NotLoadedError
+        return [collection.view for collection in tuple(self._collections.values())]
+
+    def create_collection(self, record: CollectionRecord) -> View:
+        """Create an empty collection; one that is held and equal is returned as it is.
+
+        Raises:
+            AlreadyExistsError: One of this name differs from the one asked for.
+        """
+        with self._write_lock:
+            held = self._collections.get(record.name)
+            if held is None:
+                self.views()  # refuses while loading
+                created = Collection(self._store.create_collection(record))
+                # Readers iterate without a lock, so the mapping is replaced, never changed.
+                self._collections = {**self._collections, record.name: created}
+                self._count()
+                return created.view
+        differences = [
+            name
+            for name in (
+                "fingerprint",
+                "texture_bits",
+                "hamming_threshold_bits",
+                "display_name",
+                "description",
+            )
+            if getattr(held.view.collection, name) != getattr(record, name)
+        ]
+        if differences:
+            raise AlreadyExistsError(
+                f"{collection_name(record.name)} is held with another "
+                f"{', '.join(differences)}; choose another name, or get and update the one held",
+                reason="COLLECTION_ALREADY_EXISTS",
+                resource_type="slidekin.v1.Collection",
+                names=(collection_name(record.name),),
+            )
+        return held.view
+
+    def update_collection(
+        self, collection_id: str, *, display_name: str | None = None, description: str | None = None
+    ) -> View:
+        """Change a collection's texts; None leaves one as it is. Raises as ``collection``."""
+        with self._write_lock:
+            collection = self.collection(collection_id)
+            collection.describe(
+                self._store.update_collection(
+                    collection_id, display_name=display_name, description=description
+                )
+            )
+            return collection.view
+
+    def delete_collection(self, collection_id: str, *, force: bool) -> int:
+        """Delete a collection and return the number of slides that went with it.
+
+        Raises:
+            NotLoadedError: The indices are still being built.
+            NotFoundError: There is no such collection.
+            PreconditionError: It holds slides and ``force`` is not set.
+        """
+        with self._write_lock:
+            self.collection(collection_id)
+            try:
+                deleted = self._store.delete_collection(collection_id, force=force)
+            except storage.CollectionNotEmptyError as error:
+                name = collection_name(collection_id)
+                raise PreconditionError(
+                    f"{name} holds {error.slide_count} slides; set force to delete them with it",
+                    reason="COLLECTION_NOT_EMPTY",
+                    subject=name,
+                ) from None
+            self._collections = {
+                name: held for name, held in self._collections.items() if name != collection_id
+            }
+            self._count()
+            return len(deleted)
+
+    def held_already(
+        self, collection_id: str, facts: SlideFacts, *, replace: bool
+    ) -> SlideRecord | None:
+        """Judge a slide by its facts, before any of its patches is known.
+
+        Returns:
+            The record of the very same slide, recognised by its source digest; None where only
+            its patches can tell.
+
+        Raises:
+            AlreadyExistsError: A slide of that name differs and is not to be replaced.
+        """
+        held = self.view(collection_id).facts.find(facts.slide_id)
+        if held is None:
+            return None
+        same = _lasting(held.facts) == _lasting(facts)
+        if not same and not replace:
+            raise _slide_exists(held)
+        recognised = (
+            same and facts.source_digest and facts.source_digest == held.facts.source_digest
+        )
+        if recognised and (not replace or _passing(held.facts) == _passing(facts)):
+            return held
+        return None
+
+    def add_slide(
+        self,
+        collection_id: str,
+        facts: SlideFacts,
+        codes: PatchCodes,
+        pictures: Pictures = NO_PICTURES,
+        *,
+        replace: bool = False,
+    ) -> Added:
+        """Add a slide: durable and visible on return, in one step.
+
+        A slide of the same name and content is left as it is (its label and attributes may have
+        been changed since it was added), unless it is to be replaced and those differ.
+
+        Raises:
+            NotFoundError: There is no such collection.
+            AlreadyExistsError: A slide of that name differs and is not to be replaced.
+            StorageError: It could not be written; nothing changed.
+        """
+        with self._write_lock:
+            collection = self.collection(collection_id)
+            held = collection.view.facts.find(facts.slide_id)
+            if held is not None:
+                same = held.content_digest == content_digest(facts, codes)
+                if same and (not replace or _passing(held.facts) == _passing(facts)):
+                    return Added(
+                        held,
+                        already_present=True,
+                        index_version=collection.view.snapshot.version,
+                    )
+                if not replace:
+                    raise _slide_exists(held)
+            added = self._store.add_slide(
+                collection_id, facts, codes, pictures, replace=held is not None
+            )
+            collection.add(added.record, codes, added.replaced)
+            self._changed()
+            return Added(
+                added.record,
+                already_present=False,
+                index_version=collection.view.snapshot.version,
+            )
+
+    def update_slide(
+        self,
+        collection_id: str,
+        slide_id: str,
+        *,
+        label: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> SlideRecord:
+        """Change a slide's facts; None leaves one as it is.
+
+        Raises:
+            NotFoundError: Collection or slide are not there.
+        """
+        with self._write_lock:
+            collection = self.collection(collection_id)
+            collection.view.slide(slide_id)
+            record = self._store.update_slide(
+                collection_id, slide_id, label=label, attributes=attributes
+            )
+            collection.update(record)
+            return record
+
+    def delete_slide(self, collection_id: str, slide_id: str) -> SlideRecord:
+        """Delete a slide and return what it was.
+
+        Raises:
+            NotFoundError: Collection or slide are not there.
+        """
+        with self._write_lock:
+            collection = self.collection(collection_id)
+            collection.view.slide(slide_id)
+            record = self._store.delete_slide(collection_id, slide_id)
+            collection.remove([record])
+            self._changed()
+            return record
+
+    def delete_patient(self, patient_id: str, *, collection_id: str | None) -> list[SlideRecord]:
+        """Delete every slide of a patient and return what they were.
+
+        Args:
+            patient_id: Whose slides go.
+            collection_id: From which collection; None for all.
+
+        Raises:
+            NotLoadedError: The indices are still being built.
+            NotFoundError: There is no such collection.
+        """
+        with self._write_lock:
+            if collection_id is None:
+                self.views()
+            else:
+                self.collection(collection_id)
+            deleted = self._store.delete_patient(patient_id, collection=collection_id)
+            for name in {record.collection for record in deleted}:
+                gone = [record for record in deleted if record.collection == name]
+                self.collection(name).remove(gone)
+                self._changed()
+            return deleted
+
+    def load_slide(self, collection_id: str, slide_id: str) -> StoredSlide:
+        """Read a slide with its codes.
+
+        Raises:
+            NotFoundError: Collection or slide are not there.
+        """
+        self.view(collection_id).slide(slide_id)
+        try:
+            return self._store.load_slide(collection_id, slide_id)
+        except storage.SlideNotFoundError:
+            # Deleted since the look above.
+            raise slides_not_found((slide_name(collection_id, slide_id),)) from None
+
+    def pictures(
+        self, collection_id: str, slide_id: str, *, patches: list[int], slide: bool
+    ) -> tuple[Picture | None, dict[int, Picture]]:
+        """Read the pictures kept with a slide: the whole slide's and those of some patches.
+
+        Raises:
+            NotFoundError: Collection or slide are not there.
+        """
+        self.view(collection_id).slide(slide_id)
+        try:
+            return (
+                self._store.slide_picture(collection_id, slide_id) if slide else None,
+                self._store.patch_pictures(collection_id, slide_id, patches) if patches else {},
+            )
+        except storage.SlideNotFoundError:
+            raise slides_not_found((slide_name(collection_id, slide_id),)) from None
+
+    def _changed(self) -> None:
+        self._metrics.index_versions.inc()
+        self._count()
+
+    def _count(self) -> None:
+        facts = [collection.view.facts for collection in self._collections.values()]
+        self._metrics.collections.set(len(facts))
+        self._metrics.slides.set(sum(len(held) for held in facts))
+        self._metrics.patches.set(sum(held.patch_count for held in facts))
+
+
+def _lasting(facts: SlideFacts) -> tuple[object, ...]:
+    """Facts that make it this slide."""
+    return (facts.patient_id, facts.width_px, facts.height_px, facts.mpp, facts.patch_size_px)
+
+
+def _passing(facts: SlideFacts) -> tuple[object, ...]:
+    """Facts that may change without making it another slide."""
+    return (facts.label, dict(facts.attributes), facts.source_digest)
+
+
+def _slide_exists(held: SlideRecord) -> AlreadyExistsError:
+    name = slide_name(held.collection, held.facts.slide_id)
+    return AlreadyExistsError(
+        f"{name} is held with other content; set replace to put this one in its place, or give it "
+        "another name",
+        reason="SLIDE_ALREADY_EXISTS",
+        resource_type="slidekin.v1.Slide",
+        names=(name,),
+    )

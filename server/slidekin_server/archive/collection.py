@@ -1,0 +1,109 @@
+"""One collection: what its searches see, and how a change becomes visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidekin_server.archive.errors import slides_not_found
+from slidekin_server.archive.facts import Facts
+from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.index import CollectionIndex, IndexSnapshot
+from slidekin_server.storage import CollectionRecord, SlideRecord, StoredSlide
+from slidekin_server.values import PatchCodes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One version of a collection: index and facts of the same moment.
+
+    A search takes one view at its start and uses it to the end, also to name slides that are
+    deleted meanwhile.
+    """
+
+    collection: CollectionRecord
+    snapshot: IndexSnapshot
+    facts: Facts
+
+    @property
+    def name(self) -> str:
+        """Resource name of the collection."""
+        return collection_name(self.collection.name)
+
+    def slide_name(self, number: int) -> str:
+        """Return a slide's resource name."""
+        return slide_name(self.collection.name, self.facts.record(number).facts.slide_id)
+
+    def slide(self, slide_id: str) -> SlideRecord:
+        """Return a slide's record.
+
+        Raises:
+            NotFoundError: The collection holds no such slide.
+        """
+        record = self.facts.find(slide_id)
+        if record is None:
+            raise slides_not_found((slide_name(self.collection.name, slide_id),))
+        return record
+
+
+class Collection:
+    """Index and facts of one collection in step.
+
+    Readers take ``view`` at any time from any thread. Changes are for one writer at a time (the
+    archive's lock); each becomes visible in one step, by one assignment, when it is complete.
+    """
+
+    def __init__(self, record: CollectionRecord, slides: Iterable[StoredSlide] = ()) -> None:
+        facts = Facts()
+
+        def codes() -> Iterator[tuple[int, PatchCodes]]:
+            nonlocal facts
+            for slide in slides:
+                facts = facts.with_slide(slide.record, _own(slide.codes.xy))
+                yield slide.record.number, slide.codes
+
+        self._index = CollectionIndex.build(record.texture_bits, codes())
+        self._view = View(record, self._index.snapshot(), facts)
+
+    @property
+    def view(self) -> View:
+        """The collection as it stands."""
+        return self._view
+
+    def describe(self, record: CollectionRecord) -> None:
+        """Publish a changed record of the collection itself."""
+        self._view = replace(self._view, collection=record)
+
+    def add(self, record: SlideRecord, codes: PatchCodes, replaced: SlideRecord | None) -> None:
+        """Publish a slide, in place of another one where that was replaced."""
+        if replaced is None:
+            self._index.add_slide(record.number, codes)
+        else:
+            self._index.replace_slide(replaced.number, record.number, codes)
+        self._publish(self._view.facts.with_slide(record, _own(codes.xy)))
+
+    def update(self, record: SlideRecord) -> None:
+        """Publish changed facts of a slide."""
+        facts = self._view.facts
+        self._publish(facts.with_slide(record, facts.xy_px(record.number)))
+
+    def remove(self, records: Iterable[SlideRecord]) -> None:
+        """Publish the collection without these slides."""
+        facts = self._view.facts
+        for record in records:
+            self._index.remove_slide(record.number)
+            facts = facts.without(record.number)
+        self._publish(facts)
+
+    def _publish(self, facts: Facts) -> None:
+        self._view = View(self._view.collection, self._index.snapshot(), facts)
+
+
+def _own(xy_px: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return a copy that nobody else changes and that keeps no greater buffer alive."""
+    copy = np.array(xy_px, dtype=np.int32)
+    copy.setflags(write=False)
+    return copy

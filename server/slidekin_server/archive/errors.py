@@ -1,0 +1,102 @@
+"""What can go wrong with an archive.
+
+ArchiveError
+├─ NotFoundError             a collection or slide that is not there
+├─ AlreadyExistsError        a name that is taken by something else
+├─ PreconditionError         the archive's state forbids it
+│  └─ FingerprintMismatchError   codes of one model, collection of another
+├─ InvalidArgumentError      a value that can never be right, with the field it stands in
+└─ NotLoadedError            asked before the indices were loaded
+
+Each has a stable ``reason`` that programs may compare; messages are for people and name the cure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ResourceType = Literal["slidekin.v1.Collection", "slidekin.v1.Slide"]
+
+
+class ArchiveError(Exception):
+    """Root of the archive's errors."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _ResourceError(ArchiveError):
+    def __init__(
+        self, message: str, *, reason: str, resource_type: ResourceType, names: tuple[str, ...]
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.resource_type: ResourceType = resource_type
+        self.names = names
+
+
+class NotFoundError(_ResourceError):
+    """The named collections or slides are not held."""
+
+
+class AlreadyExistsError(_ResourceError):
+    """The name is taken by something other than what was to be added."""
+
+
+class PreconditionError(ArchiveError):
+    """The state of the archive forbids the operation."""
+
+    def __init__(self, message: str, *, reason: str, subject: str) -> None:
+        super().__init__(message, reason=reason)
+        self.subject = subject
+
+
+class FingerprintMismatchError(PreconditionError):
+    """Codes of one model were offered to a collection of another."""
+
+    def __init__(self, *, collection: str, held: str, offered: str, cure: str) -> None:
+        stated = offered or "none"
+        super().__init__(
+            f"{collection} holds codes of model {held}, these are of model {stated}; {cure}",
+            reason="MODEL_FINGERPRINT_MISMATCH",
+            subject=collection,
+        )
+        self.held = held
+        self.offered = offered
+
+
+class InvalidArgumentError(ArchiveError):
+    """A value that no state of the archive would admit."""
+
+    def __init__(self, field: str, description: str, *, reason: str = "INVALID_FIELD") -> None:
+        super().__init__(f"{field}: {description}", reason=reason)
+        self.field = field
+        self.description = description
+
+
+class NotLoadedError(ArchiveError):
+    """The indices are still being built from the store."""
+
+    def __init__(self) -> None:
+        super().__init__("the indices are still being loaded; try again shortly", reason="LOADING")
+
+
+def collection_not_found(name: str) -> NotFoundError:
+    """Return the error for a collection that is not there."""
+    return NotFoundError(
+        f"there is no {name}; create it, or list collections to see what is held",
+        reason="COLLECTION_NOT_FOUND",
+        resource_type="slidekin.v1.Collection",
+        names=(name,),
+    )
+
+
+def slides_not_found(names: tuple[str, ...]) -> NotFoundError:
+    """Return the error for slides that are not there."""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return NotFoundError(
+        f"not held: {shown}; list the collection's slides to see what is",
+        reason="SLIDE_NOT_FOUND",
+        resource_type="slidekin.v1.Slide",
+        names=names,
+    )

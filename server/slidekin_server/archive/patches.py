@@ -1,0 +1,159 @@
+"""Patches on their way in: from images or ready-made codes to codes of the collection's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from slidekin_server.archive.errors import (
+    FingerprintMismatchError,
+    InvalidArgumentError,
+    PreconditionError,
+)
+from slidekin_server.archive.names import collection_name
+from slidekin_server.encoding import EncodedPatch, ImageRefusedError, PatchImage
+from slidekin_server.storage import CollectionRecord
+from slidekin_server.values import PatchCodes
+
+
+class ImageEncoder(Protocol):
+    """What turns images into codes; ``slidekin_server.encoding.Encoder`` in production."""
+
+    async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
+        """Encode one image, waiting for a place in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The model whose networks run behind the encoder."""
+
+    fingerprint: str
+    texture_bits: int
+    hamming_threshold_bits: int
+    random_weights: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """One patch as it was received."""
+
+    index: int
+    """Place in its stream, from 0."""
+    x_px: int
+    """Left edge in level-0 pixels."""
+    y_px: int
+    """Top edge in level-0 pixels."""
+    content: PatchImage | EncodedPatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedPatch:
+    """One patch with its code."""
+
+    index: int
+    x_px: int
+    y_px: int
+    code: EncodedPatch
+
+
+class PatchSource:
+    """Makes codes of one stream's patches, and refuses those that do not fit the collection.
+
+    Args:
+        collection: The collection that the codes are for.
+        model: What is served; None where the service has no encoders.
+        encoder: Its encoder.
+        stated_fingerprint: Of the model that made the stream's ready-made codes; may be empty.
+        time_left_s: What is left of the call's deadline; None: unlimited.
+    """
+
+    def __init__(
+        self,
+        collection: CollectionRecord,
+        *,
+        model: ServedModel | None,
+        encoder: ImageEncoder | None,
+        stated_fingerprint: str,
+        time_left_s: Callable[[], float | None],
+    ) -> None:
+        self._collection = collection
+        self._model = model
+        self._encoder = encoder
+        self._stated_fingerprint = stated_fingerprint
+        self._time_left_s = time_left_s
+
+    def check(self, patch: Patch) -> None:
+        """Refuse a patch that does not fit the collection, before any work goes into it.
+
+        Raises:
+            PreconditionError: Its model is not the collection's, or nothing here encodes images.
+            InvalidArgumentError: Its texture has another width.
+        """
+        name = collection_name(self._collection.name)
+        if isinstance(patch.content, EncodedPatch):
+            if self._stated_fingerprint != self._collection.fingerprint:
+                raise FingerprintMismatchError(
+                    collection=name,
+                    held=self._collection.fingerprint,
+                    offered=self._stated_fingerprint,
+                    cure="state in model_fingerprint the model that made the codes; they must be "
+                    "made by the collection's",
+                )
+            bits = patch.content.texture.size * 8
+            if bits != self._collection.texture_bits:
+                raise InvalidArgumentError(
+                    f"patches[{patch.index}].code.texture",
+                    f"has {bits} bits; {name} holds textures of {self._collection.texture_bits}",
+                    reason="TEXTURE_WIDTH",
+                )
+            return
+        if self._model is None or self._encoder is None:
+            raise PreconditionError(
+                "this service runs without encoders: send codes, or serve a model",
+                reason="NO_ENCODER",
+                subject=name,
+            )
+        if self._model.fingerprint != self._collection.fingerprint:
+            raise FingerprintMismatchError(
+                collection=name,
+                held=self._collection.fingerprint,
+                offered=self._model.fingerprint,
+                cure="the service's model encodes the images; use a collection of that model",
+            )
+
+    async def code(self, patch: Patch) -> CodedPatch:
+        """Return a patch with its code, encoding it where it is an image. ``check`` comes first.
+
+        Raises:
+            InvalidArgumentError: The image was refused.
+            EncodingError: It could not be encoded.
+        """
+        content = patch.content
+        if isinstance(content, PatchImage):
+            assert self._encoder is not None, "check refuses images without an encoder"
+            try:
+                content = await self._encoder.encode(content, timeout_s=self._time_left_s())
+            except ImageRefusedError as error:
+                raise InvalidArgumentError(
+                    f"patches[{patch.index}].image", str(error), reason="IMAGE_REFUSED"
+                ) from error
+        return CodedPatch(patch.index, patch.x_px, patch.y_px, content)
+
+
+def stack(patches: Sequence[CodedPatch]) -> PatchCodes:
+    """Return patches as arrays, in the order given. There must be at least one."""
+    return PatchCodes(
+        keys=np.array([patch.code.key for patch in patches], dtype=np.int64),
+        textures=np.stack([patch.code.texture for patch in patches]).astype(np.uint8, copy=False),
+        xy=np.array([(patch.x_px, patch.y_px) for patch in patches], dtype=np.int32),
+    )
+
+
+def unstack(codes: PatchCodes) -> Iterator[CodedPatch]:
+    """Yield arrays of codes patch by patch."""
+    for index, key in enumerate(codes.keys.tolist()):
+        x_px, y_px = codes.xy[index].tolist()
+        yield CodedPatch(index, x_px, y_px, EncodedPatch(key, codes.textures[index]))

@@ -1,0 +1,268 @@
+"""Searches: patches to hits while the stream runs, hits to ranked slides at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.collection import View
+from slidekin_server.archive.errors import InvalidArgumentError
+from slidekin_server.archive.options import QueryOptions, SlideFilter
+from slidekin_server.archive.patches import CodedPatch, Patch, PatchSource, stack, unstack
+from slidekin_server.archive.pipeline import CODES_PER_CHUNK, for_each_chunk
+from slidekin_server.archive.ranked import RankedAnswer, rank_slides
+from slidekin_server.archive.workers import Workers
+from slidekin_server.index import Admitted, search_patch
+from slidekin_server.index import SearchOptions as IndexOptions
+from slidekin_server.telemetry import Metrics, Stage
+from slidekin_server.values import Bag, SearchMode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchAnswer:
+    """The hits of one query patch."""
+
+    patch: CodedPatch
+    bag: Bag
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a search's time went, in seconds. The first two are sums over patches."""
+
+    total_s: float
+    encode_s: float
+    search_s: float
+    rank_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlideAnswer:
+    """The end of a search for slides."""
+
+    view: View
+    """The version that every patch was searched in; names the slides."""
+    ranked: RankedAnswer
+    patches: tuple[PatchAnswer, ...]
+    """By index."""
+    timings: Timings
+
+
+Emit = Callable[[Sequence[PatchAnswer]], Awaitable[None]]
+"""Takes answers of patches as they come, in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """What the operator sets of every search."""
+
+    window: int
+    """Chunks of one stream's patches under way at most."""
+    min_hits: int = 1
+    """HYBRID: a patch with fewer guided hits is searched exactly."""
+    exact_limit: int = 100
+    """Hits of one patch in an exact scan."""
+
+
+class Searcher:
+    """Searches collections, each call in one version from its first patch to its last."""
+
+    def __init__(
+        self, archive: Archive, workers: Workers, metrics: Metrics, settings: SearchSettings
+    ) -> None:
+        self._archive = archive
+        self._workers = workers
+        self._metrics = metrics
+        self._settings = settings
+
+    async def slides(
+        self,
+        view: View,
+        options: QueryOptions,
+        batches: AsyncIterable[Sequence[Patch]],
+        source: PatchSource,
+        emit: Emit,
+    ) -> SlideAnswer:
+        """Find slides that look like the one streamed in.
+
+        Args:
+            view: The collection.
+            options: What is wanted.
+            batches: The query's patches as they arrive.
+            source: Makes codes of them.
+            emit: Is given each patch's answer as soon as it was searched.
+
+        Raises:
+            ArchiveError: The query or one of its patches was refused.
+            EncodingError: A patch could not be encoded.
+        """
+        query = await self._begin(view, options)
+        await query.run(batches, source, emit)
+        return await query.rank()
+
+    async def stored_slide(
+        self, collection_id: str, slide_id: str, options: QueryOptions
+    ) -> SlideAnswer:
+        """Find slides that look like one the collection holds; it is itself left out.
+
+        Raises:
+            NotLoadedError, NotFoundError: Collection or slide are not to be had.
+            StorageError: The slide could not be read.
+        """
+        stored = await self._workers.read(self._archive.load_slide, collection_id, slide_id)
+        view = self._archive.view(collection_id)
+        left_out = options.filter.exclude_slide_ids | {slide_id}
+        options = replace(options, filter=replace(options.filter, exclude_slide_ids=left_out))
+        query = await self._begin(view, options)
+        await query.search_all(list(unstack(stored.codes)))
+        return await query.rank()
+
+    async def patches(
+        self, view: View, options: QueryOptions, patches: Sequence[Patch], source: PatchSource
+    ) -> list[PatchAnswer]:
+        """Find patches that look like the given ones, in their order. Raises as ``slides``."""
+        query = await self._begin(view, options)
+
+        async def once() -> AsyncIterable[Sequence[Patch]]:
+            yield patches
+
+        await query.run(once(), source, _ignore)
+        return query.answers()
+
+    async def _begin(self, view: View, options: QueryOptions) -> _Query:
+        admitted = None
+        if options.filter != SlideFilter():
+            # Walks over as many slides as the filter names: not on the event loop.
+            admitted = await self._workers.search(view.facts.admitted, options.filter)
+        return _Query(
+            view,
+            options,
+            admitted=admitted,
+            settings=self._settings,
+            workers=self._workers,
+            metrics=self._metrics,
+        )
+
+
+async def _ignore(_: Sequence[PatchAnswer]) -> None:
+    """Take no notice: the answers are asked for at the end."""
+
+
+class _Query:
+    """One search under way."""
+
+    def __init__(
+        self,
+        view: View,
+        options: QueryOptions,
+        *,
+        admitted: Admitted | None,
+        settings: SearchSettings,
+        workers: Workers,
+        metrics: Metrics,
+    ) -> None:
+        self._started = time.perf_counter()
+        self._view = view
+        self._options = options
+        self._settings = settings
+        self._workers = workers
+        self._metrics = metrics
+        stated = options.hamming_threshold_bits
+        self._threshold_bits = view.collection.hamming_threshold_bits if stated is None else stated
+        self._admitted = admitted
+        self._index_options = IndexOptions(
+            mode=options.mode,
+            guided=replace(options.guided, hamming_threshold_bits=self._threshold_bits),
+            min_hits=settings.min_hits,
+            exact_limit=settings.exact_limit,
+            exact_max_distance_bits=self._threshold_bits,
+        )
+        self._answers: dict[int, PatchAnswer] = {}
+        self._encode_s = 0.0
+        self._search_s = 0.0
+
+    async def run(
+        self, batches: AsyncIterable[Sequence[Patch]], source: PatchSource, emit: Emit
+    ) -> None:
+        """Encode and search the patches of a stream."""
+
+        async def work(chunk: Sequence[Patch]) -> None:
+            for patch in chunk:
+                source.check(patch)
+            started = time.perf_counter()
+            coded = [await source.code(patch) for patch in chunk]
+            self._encode_s += time.perf_counter() - started
+            await emit(await self._search(coded))
+
+        await for_each_chunk(batches, work, window=self._settings.window)
+
+    async def search_all(self, patches: Sequence[CodedPatch]) -> None:
+        """Search patches whose codes are known."""
+        for start in range(0, len(patches), CODES_PER_CHUNK):
+            await self._search(patches[start : start + CODES_PER_CHUNK])
+
+    def answers(self) -> list[PatchAnswer]:
+        """Return the answers so far, by index of their patches."""
+        return [self._answers[index] for index in sorted(self._answers)]
+
+    async def rank(self) -> SlideAnswer:
+        """Rank the slides that were hit."""
+        answers = self.answers()
+        if not answers:
+            raise InvalidArgumentError(
+                "patches", "the query has none; there is nothing to look for", reason="EMPTY_QUERY"
+            )
+        started = time.perf_counter()
+        with self._metrics.stage(Stage.RANK):
+            ranked = await self._workers.search(
+                rank_slides,
+                self._view,
+                [answer.bag for answer in answers],
+                stack([answer.patch for answer in answers]),
+                self._options,
+                admitted=self._admitted,
+                threshold_bits=self._threshold_bits,
+            )
+        ended = time.perf_counter()
+        short = len(ranked.slides) < self._options.k
+        self._metrics.searches.labels(self._options.mode.value, str(short).lower()).inc()
+        timings = Timings(
+            total_s=ended - self._started,
+            encode_s=self._encode_s,
+            search_s=self._search_s,
+            rank_s=ended - started,
+        )
+        return SlideAnswer(self._view, ranked, tuple(answers), timings)
+
+    async def _search(self, patches: Sequence[CodedPatch]) -> list[PatchAnswer]:
+        bags, seconds = await self._workers.search(self._bags, patches)
+        self._search_s += seconds
+        answers = [PatchAnswer(patch, bag) for patch, bag in zip(patches, bags, strict=True)]
+        for answer in answers:
+            self._answers[answer.patch.index] = answer
+            self._metrics.patches_searched.labels(answer.bag.mode.value).inc()
+            self._metrics.observe_stage(Stage.SEARCH, seconds / len(answers))
+        return answers
+
+    def _bags(self, patches: Sequence[CodedPatch]) -> tuple[list[Bag], float]:
+        """Return the patches' bags and the seconds it took; runs in a thread."""
+        started = time.perf_counter()
+        snapshot, options = self._view.snapshot, self._index_options
+        if options.mode is SearchMode.EXACT:
+            # Together: the index is read once for all of them.
+            bags = snapshot.exact(
+                stack(patches).textures,
+                limit=options.exact_limit,
+                max_distance_bits=options.exact_max_distance_bits,
+                admitted=self._admitted,
+            )
+        else:
+            bags = [
+                search_patch(
+                    snapshot, patch.code.key, patch.code.texture, options, admitted=self._admitted
+                )
+                for patch in patches
+            ]
+        return bags, time.perf_counter() - started

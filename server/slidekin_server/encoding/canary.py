@@ -48,6 +48,8 @@ class Canary:
 
     def mismatch(self, answer: EncoderAnswer) -> str | None:
         """Say how an answer is wrong; None where it is right. CPU work: call from a thread."""
+        if not np.isfinite(answer.features).all():
+            return "its texture features are not all finite"
         codes = int(np.count_nonzero(answer.codes != self.codes))
         differing = textures_from_features(answer.features[None]) ^ textures_from_features(
             self.features[None]
@@ -56,7 +58,7 @@ class Canary:
         wrong = []
         if codes > self.max_differing_codes:
             wrong.append(f"{codes} codes differ (at most {self.max_differing_codes} may)")
-        if bits > self.max_differing_texture_bits or not np.isfinite(answer.features).all():
+        if bits > self.max_differing_texture_bits:
             wrong.append(
                 f"{bits} texture bits differ (at most {self.max_differing_texture_bits} may)"
             )

@@ -198,13 +198,11 @@ class Encoder:
             self._turns.release()
 
     def _patch(self, answer: EncoderAnswer) -> EncodedPatch:
-        if not np.isfinite(answer.features).all():
-            raise EncoderFaultError("Triton's texture features are not all finite")
         try:
             (key,) = keys_from_codes(answer.codes[None], self._semantic_order)
+            (texture,) = textures_from_features(answer.features[None])
         except ValueError as error:
-            raise EncoderFaultError(f"Triton's codes are wrong: {error}") from error
-        (texture,) = textures_from_features(answer.features[None])
+            raise EncoderFaultError(f"Triton's answer is wrong: {error}") from error
         return EncodedPatch(int(key), texture)
 
     async def _keep_watch(self) -> None:

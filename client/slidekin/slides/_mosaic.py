@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,6 +27,9 @@ Progress = Callable[[str, int, int], None]
 _EDGE_SLACK = 0.1
 """The grid may stick out on the far side by a tenth of a patch, padded with background: 2040 px
 hold two patches of 1024 rather than one."""
+
+_ONE_THREAD = threading.Lock()
+"""The limit on threads is the process's: two mosaics made at once would restore each other's."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ def pick(
         return model.fit(points.astype(np.float64))
 
     # One thread: with more, sums of floats come in any order, and so do their last digits.
-    with threadpool_limits(limits=1):
+    with _ONE_THREAD, threadpool_limits(limits=1):
         # K-means cannot make more clusters than there are different points.
         count = min(settings.colour_clusters, len(np.unique(histograms, axis=0)))
         colours = cluster(histograms, count).labels_

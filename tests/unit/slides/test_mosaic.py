@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from threadpoolctl import threadpool_info
 
 from slidekin._exceptions import NoTissueError, RegionError
 from slidekin.slides import (
@@ -122,6 +124,17 @@ def test_same_slide_has_the_same_mosaic_with_any_number_of_threads(large):
     # Fewer than a fifth stand for the rest.
     assert 9 <= len(first.positions) <= first.clean_patches
     assert list(first.positions) == sorted(first.positions, key=lambda p: (p.y, p.x))
+
+
+def test_mosaics_made_at_once_are_those_made_one_by_one(large):
+    def restricted(number: int) -> tuple[Position, ...]:
+        return make_mosaic(large, region=Region(1000 * number, 500, 9000, 9000)).positions
+
+    expected = [restricted(number) for number in range(4)]
+    threads_before = [pool["num_threads"] for pool in threadpool_info()]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(restricted, range(4))) == expected
+    assert [pool["num_threads"] for pool in threadpool_info()] == threads_before
 
 
 def test_mosaic_covers_every_pattern_of_the_slide(large):

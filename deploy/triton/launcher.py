@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import selectors
 import signal
 import socket
@@ -44,6 +45,7 @@ from embedded import (
     find_wheel,
     lay_out_backend,
     require_environment,
+    require_shared_memory,
 )
 from repository import (
     BundleFacts,
@@ -56,6 +58,8 @@ from repository import (
 _SHM = Path("/dev/shm")  # noqa: S108 (where the backend keeps its regions)
 _PORT_RANGE = range(20000, 32000)
 """Below the range from which the system takes ports for outgoing connections."""
+_HARMLESS = re.compile("CudaDriverHelper|NVML")
+"""Said on every machine without a GPU."""
 _STOP_TIMEOUT_S = 20
 _POLL_S = 0.1
 
@@ -70,7 +74,7 @@ DeviceOption = Annotated[str, typer.Option(help="cpu or gpu.")]
 PrecisionOption = Annotated[str, typer.Option(help="Of the networks: fp32.")]
 RuntimeOption = Annotated[str, typer.Option(help="Of the networks: torch.")]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Of each network's operators on the CPU; 0: torch's choice.")
+    int, typer.Option(min=0, help="Of each network on the CPU; 0: half of the cores.")
 ]
 StepOption = Annotated[
     int, typer.Option(min=1, max=8, help="Patches that a network takes in one step.")
@@ -191,6 +195,7 @@ class Instance:
         self._wheel = find_wheel()
         self._state.unlink(missing_ok=True)
         _remove_shared_memory(self._shm_prefix)
+        require_shared_memory(_SHM)
         lay_out_backend(self._wheel, self._backends)
         render_repository(self._bundle, self._repository, options)
 
@@ -294,7 +299,11 @@ class Instance:
     def _last_words(self) -> str:
         """The first errors in the log, which name the cause, and where to read on."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("E") or "Error:" in line]
+        errors = [
+            line
+            for line in lines
+            if (line.startswith("E") or "Error:" in line) and not _HARMLESS.search(line)
+        ]
         said = " | ".join((errors or lines[-3:])[:3])
         return f"{said} (log: {self._log})"
 

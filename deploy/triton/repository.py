@@ -53,7 +53,7 @@ class RepositoryOptions:
     precision: str = "fp32"
     runtime: str = "torch"
     threads: int = 0
-    """Of each network's operators on the CPU; 0 leaves torch's own choice."""
+    """Of each network's operators on the CPU; 0: half of the cores, as two networks share them."""
     images_per_forward: int = 1
     """Patches that a network takes in one step."""
     decoder_instances: int = 1

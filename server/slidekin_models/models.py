@@ -78,7 +78,7 @@ def import_released_vqvae(
         tensors,
         name="vqvae-sish",
         source=f"published SISH checkpoint {checkpoint.name}",
-        licence="GPL-3.0 (the published program's; check before you pass the weights on)",
+        licence="none stated for the weights; the published program is GPL-3.0",
         random_weights=False,
         semantic_order=_released_order(semantic_order) if semantic_order else None,
     )

@@ -43,8 +43,8 @@ def triton(demo_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def golden_triton(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonState]:
-    """A Triton that serves SISH's pair with the golden weights."""
+    """A Triton that serves SISH's pair with the golden weights, and keeps its answers."""
     folder = tmp_path_factory.mktemp("golden")
     bundle = build_golden_bundle(golden, folder / "bundle")
-    with running_triton(bundle, folder / "run") as state:
+    with running_triton(bundle, folder / "run", "--response-cache-mib=64") as state:
         yield state

@@ -70,6 +70,18 @@ def test_golden_codes_and_textures_come_back(golden: Path, golden_triton: Triton
     assert read_bundle(golden_triton.bundle).hamming_threshold_bits == 128
 
 
+def test_a_patch_seen_before_is_answered_from_the_cache(golden_triton: TritonState) -> None:
+    pixels = golden_image(1024)[None]
+    with triton_grpc.InferenceServerClient(golden_triton.grpc_url) as client:
+        codes, features = ask(client, "patch_encoder_raw", pixels)
+        before = {model: statistics(client, model) for model in ("vqvae", "texture")}
+        again = ask(client, "patch_encoder_raw", pixels)
+        for model, counts in before.items():
+            assert statistics(client, model)[1] == counts[1], f"{model} computed it again"
+    np.testing.assert_array_equal(again[0], codes)
+    np.testing.assert_array_equal(again[1], features)
+
+
 @pytest.mark.parametrize(
     ("data", "cause"),
     [

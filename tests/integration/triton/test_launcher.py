@@ -130,13 +130,24 @@ def test_numpy_2_is_refused(demo_bundle: Path, tmp_path: Path) -> None:
 
 def test_the_models_themselves_refuse_numpy_2() -> None:
     from slidekin_models.errors import PlacementError  # noqa: PLC0415
-    from slidekin_models.serving import require_numpy_1  # noqa: PLC0415
+    from slidekin_models.host import require_numpy_1  # noqa: PLC0415
 
     with pytest.raises(PlacementError, match="garbage from numpy 2 on"):
         require_numpy_1()
     for model in ("image_decoder", "vqvae", "texture"):
         code = (TEMPLATES / model / "1" / "model.py").read_text(encoding="utf-8")
         assert re.search(r"def initialize.*\n.*\n        require_numpy_1\(\)", code), model
+
+
+def test_too_little_shared_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(LAUNCHER.parent)
+    import embedded  # noqa: PLC0415
+
+    with pytest.raises(embedded.EnvironmentRefusedError, match="--shm-size"):
+        embedded.require_shared_memory(tmp_path, needed_mib=1 << 40)
+    embedded.require_shared_memory(tmp_path, needed_mib=1)
 
 
 def test_a_missing_bundle_is_named_with_the_cure(tmp_path: Path) -> None:

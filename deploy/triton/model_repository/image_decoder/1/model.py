@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from slidekin_models.decoding import decode_patch
 from slidekin_models.errors import ImageRefusedError
-from slidekin_models.serving import require_numpy_1
+from slidekin_models.host import require_numpy_1
 
 
 class TritonPythonModel:

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from grpc import aio
 from prometheus_client import CollectorRegistry
+from tests.unit.server.waiting import until
 
 from slidekin_server.telemetry import CallObserver, Metrics, configure_logging
 
@@ -75,8 +76,7 @@ class Bench:
         return [line for line in found if line["event"] == "call ended"]
 
     async def until_ended(self, calls: int = 1) -> None:
-        while len(self.lines()) < calls:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(self.lines()) >= calls)
 
     @contextlib.asynccontextmanager
     async def channel(self):

@@ -85,11 +85,14 @@ def test_bound_names_are_guarded_too(stream):
 
 
 def test_an_exception_is_told_by_type_and_place_but_not_by_message(stream):
-    try:
+    def fail():
         try:
-            raise KeyError(SECRET)
+            return {}[SECRET]
         except KeyError as error:
             raise ValueError(f"slide {SECRET}") from error
+
+    try:
+        fail()
     except ValueError as error:
         get_logger("x").exception("failed")
         get_logger("x").error("failed", exc_info=error)

@@ -172,6 +172,7 @@ def placement_in_triton(parameters: Mapping[str, str], kind: str, device_id: str
 def _half_of_the_cores() -> int:
     """More threads than cores cost dearly: they wait for each other in busy loops.
 
-    On two cores one patch takes 1.3 s through both networks with one thread each, 3.7 s with two.
+    On two cores a patch costs both networks 2.1 s of processor time with one thread each, and
+    3.4 s with two.
     """
     return max(1, len(os.sched_getaffinity(0)) // 2)

@@ -77,7 +77,8 @@ def connect(server: str | None) -> Client:
 def random_weights_warning() -> None:
     """Says that answers mean nothing yet."""
     warn(
-        "the networks' weights are random: answers show that the system works and say nothing of tissue"
+        "the networks' weights are random: answers show that the system works and say nothing of "
+        "tissue"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,7 +20,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from slidekin._client import Client
 from slidekin._exceptions import AccessDeniedError, NotFoundError, SlidekinError, UnavailableError
@@ -273,16 +273,14 @@ def _report(summary: _Summary, collection: str) -> None:
     console.print(f"collection {collection}: {counts}; {summary.patches} patches encoded")
     if not summary.failures:
         return
-    table = Table(title="Slides that failed", title_justify="left", show_lines=False)
-    table.add_column("slide", overflow="fold")
-    table.add_column("reason", overflow="fold")
+    console.print("\nSlides that failed:")
     for slide, reason in summary.failures:
-        table.add_row(escape(str(slide.path)), escape(reason))
-    console.print(table)
+        console.print(f"  {escape(str(slide.path))}", soft_wrap=True)
+        console.print(Padding(escape(reason), (0, 0, 0, 6)))
     if summary.outcomes.get(_Outcome.NOT_TRIED):
         console.print("The service went away; run the same command again to go on.")
 
 
 def _without_path(error: Exception, slide: FoundSlide) -> str:
-    """The message; the table names the path already."""
+    """The message; the list names the path already."""
     return str(error).removeprefix(f"{slide.path}: ")

@@ -129,7 +129,9 @@ def status(home: HomeOption = None, server: ServerOption = None) -> None:
     if found.model.networks:
         out.print(_networks(found))
     out.print(collections_table(collections) if collections else "no collections yet")
-    if not found.index_loaded or found.encoder_state != "ready":
+    # A service that was started for codes alone has no networks to wait for.
+    networks_ready = found.encoder_state == "ready" or not found.model.fingerprint
+    if not (found.index_loaded and networks_ready):
         raise typer.Exit(FAILED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_LEAST_NUMBER_SHARE = 0.014
-"""Numbers on a mosaic stay readable: at least this share of the picture's longer side."""
+_LEAST_NUMBER_SHARE_QUERY = 0.014
+_LEAST_NUMBER_SHARE_FOUND = 0.04
+_GREATEST_NUMBER_SHARE = 0.045
+"""Numbers on a mosaic stay readable and hide no tissue: shares of the picture's longer side;
+the pictures of slides that were found are a third as wide as the query's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class _Box:
     y: int
     number: int
     matched: bool
+    number_x: float = 0.0
+    number_y: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ def _found(result: SearchResult, ranked: RankedSlide, pictures: Pictures) -> _Fo
         slide.patch_size_px,
         [_Box(hit.x_px, hit.y_px, index + 1, matched=True) for index, hit in distinct.items()],
         title=f"{slide.slide_id} with its matched patches",
+        least_number_share=_LEAST_NUMBER_SHARE_FOUND,
     )
     pairs = tuple(
         _Pair(
@@ -132,6 +138,7 @@ def _overview(
     *,
     title: str,
     region: tuple[int, int, int, int] | None = None,
+    least_number_share: float = _LEAST_NUMBER_SHARE_QUERY,
 ) -> _Overview:
     width, height = size_px
     if not (width and height):
@@ -140,13 +147,17 @@ def _overview(
         width = max((box.x for box in boxes), default=0) + edge_px
         height = max((box.y for box in boxes), default=0) + edge_px
         picture = None
+    side = max(width, height)
+    size = min(max(0.5 * edge_px, least_number_share * side), _GREATEST_NUMBER_SHARE * side)
+    # In the corner where the patch is large beside its number, else in the middle.
+    inset = 0.8 * size if size < 0.4 * edge_px else 0.5 * edge_px
     return _Overview(
         width=width,
         height=height,
         edge=edge_px,
-        number_size=max(0.5 * edge_px, _LEAST_NUMBER_SHARE * max(width, height)),
+        number_size=size,
         picture=_data_uri(picture),
-        boxes=tuple(boxes),
+        boxes=tuple(replace(box, number_x=box.x + inset, number_y=box.y + inset) for box in boxes),
         region=region,
         title=title,
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.paths import golden_dir
 
 from slidekin_server.index import Admitted, GuidedParameters
 from slidekin_server.values import Bag, PatchCodes, SearchMode
-from tests.paths import golden_dir
 
 NAMES = ("small", "medium", "tight", "sparse")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.paths import golden_dir
 
 from slidekin_server.codes import keys_from_codes
-from tests.paths import golden_dir
 
 
 def test_keys_equal_the_published_programs() -> None:

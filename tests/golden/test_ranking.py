@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.golden.databases import NAMES, load
 
 from slidekin_server.ranking import EmptiedBy, RankingMethod, SlideLabels, rank
-from tests.golden.databases import NAMES, load
 
 
 @pytest.mark.parametrize("name", NAMES)

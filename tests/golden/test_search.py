@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.golden.databases import NAMES, GoldenDatabase, load
 
 from slidekin_server.index import CollectionIndex, IndexSnapshot
-from tests.golden.databases import NAMES, GoldenDatabase, load
 
 
 def _assert_bags_equal(database: GoldenDatabase, snapshot: IndexSnapshot) -> None:

@@ -1,8 +1,9 @@
 """The index engine: keys, textures and owners of a collection's patches, and how they are searched.
 
-Modules, from the ground up: ``memory`` (blocks of patches in segments), ``blocks`` (the directory
-and how it is rewritten), ``guided`` and ``exact`` (the two searches), ``snapshot`` (one version),
-``engine`` (online changes), ``search`` (modes). ``veb`` is the van Emde Boas tree.
+Modules, from the ground up: ``compiled`` (what compiled code is made of), ``memory`` (blocks of
+patches in segments), ``blocks`` (the directory and how it is rewritten), ``guided`` and ``exact``
+(the two searches), ``snapshot`` (one version), ``engine`` (online changes), ``search`` (modes),
+``warm`` (compiling ahead of the first search). ``veb`` is the van Emde Boas tree.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from slidekin_server.index.errors import (
 from slidekin_server.index.parameters import GuidedParameters
 from slidekin_server.index.search import SearchOptions, exact_bags, search_patch
 from slidekin_server.index.snapshot import IndexSnapshot
+from slidekin_server.index.veb import VebTree
+from slidekin_server.index.warm import warm_up
 
 __all__ = [
     "Admitted",
@@ -29,6 +32,8 @@ __all__ = [
     "SearchOptions",
     "SlideExistsError",
     "SlideNotFoundError",
+    "VebTree",
     "exact_bags",
     "search_patch",
+    "warm_up",
 ]

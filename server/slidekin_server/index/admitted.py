@@ -54,10 +54,9 @@ class Admitted:
 
     def bitmap(self, length: int) -> NDArray[np.uint8]:
         """Return the bitmap for slide numbers 0..length - 1. O(length)."""
-        if length <= len(self.mask):
-            return self.mask[:length]
-        bitmap = np.full(length, self.beyond, dtype=np.uint8)
-        bitmap[: len(self.mask)] = self.mask
+        bitmap = np.full(length, int(self.beyond), dtype=np.uint8)
+        known = min(length, len(self.mask))
+        bitmap[:known] = self.mask[:known]
         return bitmap
 
 

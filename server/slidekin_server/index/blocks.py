@@ -5,13 +5,22 @@ index): three arrays, first key, block number and count of each. Blocks that a p
 names are never written again: a change writes new blocks and a new directory.
 """
 
+# Compiled functions take columns one by one, and branch where a call would cost or need a copy.
+# ruff: noqa: C901, FBT001, PLR0912, PLR0915, PLR0917
+
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from slidekin_server.index.compiled import (
+    Bytes,
+    Columns,
+    Int32s,
+    Int64s,
+    Words,
+    inlined,
+    kernel,
+)
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
@@ -24,20 +33,22 @@ from slidekin_server.index.memory import (
 )
 
 
-@njit(nogil=True, cache=True)
-def lower_bound(first_keys: Any, blocks: Any, counts: Any, bases: Any, words: int, key: int) -> Any:
+@kernel
+def lower_bound(
+    first_keys: Int64s, blocks: Int32s, counts: Int32s, bases: Int64s, words: int, key: int
+) -> tuple[int, int]:
     """Find the first patch whose key is >= ``key``: (place in the directory, slot). O(log n)."""
     place = np.searchsorted(first_keys, key) - 1
     if place < 0:
         return 0, 0
     keys = keys_of(block_address(bases, blocks[place], words))
     slot = np.searchsorted(keys[: counts[place]], key)
-    return (place, slot) if slot < counts[place] else (place + 1, 0)
+    return (int(place), int(slot)) if slot < counts[place] else (int(place + 1), 0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def block_holding(
-    first_keys: Any, blocks: Any, bases: Any, words: int, key: int, slide: int, patch: int
+    first_keys: Int64s, blocks: Int32s, bases: Int64s, words: int, key: int, slide: int, patch: int
 ) -> int:
     """Find the last block that begins at or before this patch; the first where none does."""
     place = np.searchsorted(first_keys, key, side="right") - 1
@@ -47,10 +58,10 @@ def block_holding(
         if first_slide < slide or (first_slide == slide and patches_of(address)[0] <= patch):
             break
         place -= 1
-    return max(place, 0)
+    return int(place) if place > 0 else 0
 
 
-@njit(inline="always")
+@inlined
 def _blocks_needed(patches: int, blocks: int) -> int:
     """Say how many blocks should replace ``blocks`` that shall hold ``patches``."""
     if patches > blocks * BLOCK_PATCHES:
@@ -60,18 +71,18 @@ def _blocks_needed(patches: int, blocks: int) -> int:
     return blocks - 1 if patches <= (blocks - 1) * FILL_PATCHES else blocks
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def plan(
-    first_keys: Any,
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    first_keys: Int64s,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    keys: Any,
+    keys: Int64s,
     slide: int,
-    patches: Any,
+    patches: Int32s,
     sign: int,
-) -> Any:
+) -> Int64s:
     """Group the patches of one slide, sorted, by the runs of blocks that take or lose them.
 
     A block that would overflow, or become less than half full, shares with a neighbour: two full
@@ -113,8 +124,10 @@ def plan(
     return groups[:size]
 
 
-@njit(inline="always")
-def _put(address: int, slot: int, words: int, key: int, slide: int, patch: int, texture: Any) -> None:
+@inlined
+def _put(
+    address: int, slot: int, words: int, key: int, slide: int, patch: int, texture: Words
+) -> None:
     keys_of(address)[slot] = key
     slides_of(address)[slot] = slide
     patches_of(address)[slot] = patch
@@ -123,21 +136,21 @@ def _put(address: int, slot: int, words: int, key: int, slide: int, patch: int, 
         textures[slot, word] = texture[word]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def rewrite(
-    first_keys: Any,
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    first_keys: Int64s,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    groups: Any,
-    new_blocks: Any,
-    keys: Any,
+    groups: Int64s,
+    new_blocks: Int32s,
+    keys: Int64s,
     slide: int,
-    patches: Any,
-    textures: Any,
+    patches: Int32s,
+    textures: Words,
     adding: bool,
-) -> Any:
+) -> Columns:
     """Write what replaces the planned groups, and the directory that names it.
 
     Adding merges the slide's patches in; removing leaves out whatever the slide owns.
@@ -220,10 +233,16 @@ def rewrite(
     return to_first, to_blocks, to_counts
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill(
-    bases: Any, words: int, blocks: Any, keys: Any, slides: Any, patches: Any, textures_at: Any
-) -> Any:
+    bases: Int64s,
+    words: int,
+    blocks: Int32s,
+    keys: Int64s,
+    slides: Int32s,
+    patches: Int32s,
+    textures_at: Int64s,
+) -> Columns:
     """Fill blocks with sorted patches whose textures lie at the given addresses. O(n).
 
     Returns:
@@ -250,17 +269,17 @@ def fill(
     return first_keys, blocks, counts
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def texture_addresses(
-    first_keys: Any,
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    first_keys: Int64s,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    keys: Any,
-    slides: Any,
-    patches: Any,
-) -> Any:
+    keys: Int64s,
+    slides: Int32s,
+    patches: Int32s,
+) -> Int64s:
     """Find where the textures of patches lie that the directory holds. O(m log n)."""
     addresses = np.empty(len(keys), dtype=np.int64)
     for entry in range(len(keys)):
@@ -274,8 +293,10 @@ def texture_addresses(
     return addresses
 
 
-@njit(nogil=True, cache=True)
-def neighbours_admitted(blocks: Any, counts: Any, bases: Any, words: int, admitted: Any) -> Any:
+@kernel
+def neighbours_admitted(
+    blocks: Int32s, counts: Int32s, bases: Int64s, words: int, admitted: Bytes
+) -> tuple[Int32s, Int32s]:
     """Say for each place in the directory where the nearest block with an admitted patch lies.
 
     Returns:
@@ -301,8 +322,10 @@ def neighbours_admitted(blocks: Any, counts: Any, bases: Any, words: int, admitt
     return following, preceding
 
 
-@njit(nogil=True, cache=True)
-def listing(blocks: Any, counts: Any, bases: Any, words: int) -> Any:
+@kernel
+def listing(
+    blocks: Int32s, counts: Int32s, bases: Int64s, words: int
+) -> tuple[Int64s, Int32s, Int32s]:
     """List all patches in the directory's order: keys, slides, patch indices. O(n)."""
     total = counts.sum()
     keys = np.empty(total, dtype=np.int64)

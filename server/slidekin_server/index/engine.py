@@ -74,9 +74,7 @@ class CollectionIndex:
         self._publish(0, directory, table, patches=0, slides=0)
 
     @classmethod
-    def build(
-        cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]
-    ) -> CollectionIndex:
+    def build(cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> CollectionIndex:
         """Build an index from slides at once. O(n log n), with sequential writes.
 
         Args:
@@ -126,9 +124,8 @@ class CollectionIndex:
         """Say whether a slide is in the current version. O(1)."""
         current = self._current
         table = current.table
-        return (
-            0 <= number < len(table.added)
-            and bool(table.added[number] <= current.version < table.removed[number])
+        return 0 <= number < len(table.added) and bool(
+            table.added[number] <= current.version < table.removed[number]
         )
 
     def snapshot(self) -> IndexSnapshot:
@@ -221,12 +218,10 @@ class CollectionIndex:
             else np.ascontiguousarray(textures[order]).view(np.uint64)
         )
         place = (directory.first_keys, directory.blocks, directory.counts, directory.bases)
-        groups = block_kernels.plan(
-            *place, self._words, keys, number, patches, 1 if adding else -1
-        )
+        groups = block_kernels.plan(*place, self._words, keys, number, patches, 1 if adding else -1)
         new_blocks = self._arena.allocate(int(groups[:, 4].sum()))
         bases = self._arena.bases
-        columns = block_kernels.rewrite(
+        first_keys, blocks, counts = block_kernels.rewrite(
             directory.first_keys,
             directory.blocks,
             directory.counts,
@@ -241,18 +236,18 @@ class CollectionIndex:
             adding,
         )
         retired.extend(directory.blocks[begin:end] for begin, end in groups[:, :2].tolist())
-        return Directory(*columns, bases)
+        return Directory(first_keys, blocks, counts, bases)
 
     def _publish(
         self, version: int, directory: Directory, table: SlideTable, *, patches: int, slides: int
     ) -> None:
         self._current = IndexSnapshot(
-            version,
-            self.texture_bits,
-            directory,
-            self._arena,
-            table,
-            self._keys_of_slide,
+            version=version,
+            texture_bits=self.texture_bits,
+            directory=directory,
+            arena=self._arena,
+            table=table,
+            keys_of_slide=self._keys_of_slide,
             patches=patches,
             slides=slides,
         )
@@ -296,9 +291,7 @@ class CollectionIndex:
                 assert np.array_equal(self._keys_of_slide[number][patches[own]], keys[own])
 
 
-def _own_keys(
-    codes: PatchCodes, number: int | None, texture_bits: int
-) -> NDArray[np.int64]:
+def _own_keys(codes: PatchCodes, number: int | None, texture_bits: int) -> NDArray[np.int64]:
     """Check a slide's codes, and copy their keys."""
     if number is None or not 0 <= number < _MAX_SLIDES:
         raise ParameterError("number", "must lie in 0..2**31 - 1")

@@ -4,13 +4,25 @@ Blocks are read once for all query patches: a block's textures stay in the neare
 each query in turn is compared with them.
 """
 
+# Compiled functions take columns one by one, and branch where a call would cost or need a copy.
+# ruff: noqa: PLR0917
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
+from slidekin_server.index.compiled import (
+    Bytes,
+    Int32s,
+    Int64s,
+    Words,
+    inlined,
+    kernel,
+    part,
+)
 from slidekin_server.index.guided import distance_bits
 from slidekin_server.index.memory import (
     block_address,
@@ -21,21 +33,21 @@ from slidekin_server.index.memory import (
 )
 
 
-@njit(inline="always")
-def _further(distances: Any, orders: Any, one: int, other: int) -> bool:
-    return distances[one] > distances[other] or (
-        distances[one] == distances[other] and orders[one] > orders[other]
-    )
+@inlined
+def _further(distances: Int32s, orders: Int64s, one: int, other: int) -> bool:
+    if distances[one] == distances[other]:
+        return bool(orders[one] > orders[other])
+    return bool(distances[one] > distances[other])
 
 
-@njit(inline="always")
-def _swap(column: Any, one: int, other: int) -> None:
+@inlined
+def _swap(column: NDArray[Any], one: int, other: int) -> None:
     column[one], column[other] = column[other], column[one]
 
 
-@njit
+@part
 def _offer(
-    distances: Any, orders: Any, keys: Any, size: int, distance: int, order: int, key: int
+    distances: Int32s, orders: Int64s, keys: Int64s, size: int, distance: int, order: int, key: int
 ) -> int:
     """Offer a hit to a heap whose root is the furthest kept; return the heap's size. O(log n)."""
     limit = len(distances)
@@ -70,31 +82,36 @@ def _offer(
     return size
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest(
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    queries: Any,
-    admitted: Any,
-    following: Any,
+    queries: Words,
+    admitted: Bytes,
+    following: Int32s,
     max_distance: int,
-    distances: Any,
-    orders: Any,
-    keys: Any,
-    sizes: Any,
+    distances: Int32s,
+    orders: Int64s,
+    keys: Int64s,
+    sizes: Int64s,
 ) -> None:
     """Keep the nearest patches of each query. O(patches * queries).
 
     Args:
-        blocks: The part of the directory to scan, with ``counts`` and the arena's ``bases``.
+        blocks: Block numbers of the part of the directory to scan.
+        counts: The counts of that part.
+        bases: Addresses of the arena's segments.
+        words: Words a texture.
         queries: Shape (n, words), uint64.
         admitted: Bitmap by slide number; empty where every slide is admitted.
         following: As in the guided walk, for the same part of the directory.
         max_distance: Hits further away than this are left out.
-        distances: Shape (n, limit), int32; a heap per query, as are ``orders`` (int64: slide
-            number * 2**32 + patch index, which is the order of insertion) and ``keys``.
+        distances: Shape (n, limit): a heap of distances for each query.
+        orders: Shape (n, limit): slide number * 2**32 + patch index of each hit in the heap, which
+            is the order of insertion.
+        keys: Shape (n, limit): the key of each hit in the heap.
         sizes: Shape (n,): how many hits each heap holds.
     """
     place = 0
@@ -129,22 +146,29 @@ def nearest(
         place += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_of_each_slide(
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    queries: Any,
-    admitted: Any,
-    following: Any,
+    queries: Words,
+    admitted: Bytes,
+    following: Int32s,
     max_distance: int,
-    best: Any,
+    best: Int64s,
 ) -> None:
     """Keep each slide's nearest patch to each query. O(patches * queries).
 
     Args:
-        blocks: As in `nearest`.
+        blocks: As in `nearest`, and so the rest.
+        counts: See `nearest`.
+        bases: See `nearest`.
+        words: See `nearest`.
+        queries: See `nearest`.
+        admitted: See `nearest`.
+        following: See `nearest`.
+        max_distance: See `nearest`.
         best: Shape (n, slide numbers), int64: distance * 2**32 + patch index of the nearest patch
             so far, -1 where there is none.
     """

@@ -6,15 +6,25 @@ and steps, whatever the size of the index. Patches lie sorted in blocks with the
 side: after one look-up a walk is a sequential read.
 """
 
+# Compiled functions take columns one by one, and branch where a call would cost or need a copy.
+# ruff: noqa: C901, FBT001, PLR0912, PLR0917
+
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
 from slidekin_server.index.blocks import lower_bound
-from slidekin_server.index.intrinsics import popcount
+from slidekin_server.index.compiled import (
+    Bytes,
+    Hits,
+    Int32s,
+    Int64s,
+    Words,
+    inlined,
+    kernel,
+    part,
+    popcount,
+)
 from slidekin_server.index.memory import (
     block_address,
     keys_of,
@@ -28,27 +38,27 @@ _FAR = 2**31 - 1
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(inline="always")
-def distance_bits(textures: Any, slot: int, query: Any, words: int) -> int:
+@inlined
+def distance_bits(textures: Words, slot: int, query: Words, words: int) -> int:
     """Count the bits in which two textures differ."""
     bits = np.uint64(0)
     for word in range(words):
         bits += popcount(textures[slot, word] ^ query[word])
-    return np.int64(bits)
+    return int(np.int64(bits))
 
 
-@njit(inline="always")
-def _slot_of(table: Any, key: int) -> int:
+@inlined
+def _slot_of(table: Int64s, key: int) -> int:
     """Find the key's slot in the open-addressed table: its own, or the free one it would take."""
     mask = len(table) - 1
     slot = np.int64((np.uint64(key) * _GOLDEN_RATIO) >> np.uint64(32)) & mask
     while table[slot] != -1 and table[slot] != key:
         slot = (slot + 1) & mask
-    return slot
+    return int(slot)
 
 
-@njit
-def _grown(table: Any) -> Any:
+@part
+def _grown(table: Int64s) -> Int64s:
     larger = np.full(2 * len(table), -1, dtype=np.int64)
     for key in table:
         if key != -1:
@@ -56,8 +66,8 @@ def _grown(table: Any) -> Any:
     return larger
 
 
-@njit
-def _remember(table: Any, hits: Any, begin: int, end: int) -> Any:
+@part
+def _remember(table: Int64s, hits: Int64s, begin: int, end: int) -> Int64s:
     """Note the keys of one walk's hits; return the table, a larger one where it was full."""
     while 2 * end > len(table):
         table = _grown(table)
@@ -66,8 +76,8 @@ def _remember(table: Any, hits: Any, begin: int, end: int) -> Any:
     return table
 
 
-@njit
-def _with_room(hits: Any, size: int, steps: int) -> Any:
+@part
+def _with_room(hits: Int64s, size: int, steps: int) -> Int64s:
     """Return the hits with room for another walk's, in a larger array where they fill theirs."""
     if size + steps <= len(hits):
         return hits
@@ -76,24 +86,24 @@ def _with_room(hits: Any, size: int, steps: int) -> Any:
     return larger
 
 
-@njit
+@part
 def _walk(
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
-    query: Any,
-    admitted: Any,
-    skip: Any,
+    query: Words,
+    admitted: Bytes,
+    skip: Int32s,
     place: int,
     slot: int,
     direction: int,
     steps: int,
     only_key: int,
     threshold: int,
-    table: Any,
-    found: Any,
-) -> Any:
+    table: Int64s,
+    found: Int64s,
+) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
     With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of
@@ -152,43 +162,51 @@ def _walk(
     return size
 
 
-@njit(inline="always")
-def _write(found: Any, size: int, key: int, distance: int, slide: int, patch: int) -> None:
+@inlined
+def _write(found: Int64s, size: int, key: int, distance: int, slide: int, patch: int) -> None:
     found[size, 0] = key
     found[size, 1] = distance
     found[size, 2] = slide
     found[size, 3] = patch
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def guided_hits(
-    first_keys: Any,
-    blocks: Any,
-    counts: Any,
-    bases: Any,
+    first_keys: Int64s,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
     words: int,
     patches: int,
     query_key: int,
-    query: Any,
+    query: Words,
     spacing: int,
     seeds: int,
     successor_steps: int,
     predecessor_steps: int,
     threshold: int,
     include_seed_key: bool,
-    admitted: Any,
-    following: Any,
-    preceding: Any,
-) -> Any:
+    admitted: Bytes,
+    following: Int32s,
+    preceding: Int32s,
+) -> Hits:
     """Find the bag of one query patch.
 
     Args:
-        first_keys: The directory, with ``blocks``, ``counts`` and the arena's ``bases``.
+        first_keys: The directory's first keys.
+        blocks: The directory's block numbers.
+        counts: The directory's counts.
+        bases: Addresses of the arena's segments.
+        words: Words a texture.
         patches: Number of patches in the directory.
         query_key: The query's key.
         query: Shape (words,), uint64: the query's texture.
         spacing: Distance between seeds, in keys.
         seeds: Seeds on each side.
+        successor_steps: Steps upward from each seed.
+        predecessor_steps: Steps downward from each seed.
+        threshold: Largest distance of a hit, in bits.
+        include_seed_key: Whether to look at the seeds' own keys.
         admitted: Bitmap by slide number; empty where every slide is admitted.
         following: Per place the next block with an admitted patch; empty to look into all blocks.
         preceding: The same downward.
@@ -249,8 +267,8 @@ def guided_hits(
     return _sorted_by_distance(hits[:size], 64 * words)
 
 
-@njit
-def _sorted_by_distance(hits: Any, bits: int) -> Any:
+@part
+def _sorted_by_distance(hits: Int64s, bits: int) -> Hits:
     """Sort hits by distance, stably: a counting sort. O(hits + bits)."""
     starts = np.zeros(bits + 2, dtype=np.int64)
     for hit in range(len(hits)):

@@ -15,13 +15,19 @@ segment addresses; blocks are known by number.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import carray, njit
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from slidekin_server.index.intrinsics import pointer
+from slidekin_server.index.compiled import (
+    Int32s,
+    Int64s,
+    Words,
+    inlined,
+    pointer,
+)
 
 BLOCK_PATCHES: Final = 128
 """Large enough for a long sequential read, small enough that copying one on a write is cheap."""
@@ -64,41 +70,42 @@ class Arena:
 
     @property
     def used_blocks(self) -> int:
+        """Number of blocks that are not free."""
         return self._next - len(self._free)
 
 
-@njit(inline="always")
-def block_address(bases: Any, block: int, words: int) -> int:
+@inlined
+def block_address(bases: Int64s, block: int, words: int) -> int:
     """Return where a block begins."""
     within = block & (SEGMENT_BLOCKS - 1)
-    return bases[block >> _SEGMENT_SHIFT] + within * (BLOCK_PATCHES * (16 + 8 * words))
+    return int(bases[block >> _SEGMENT_SHIFT]) + within * (BLOCK_PATCHES * (16 + 8 * words))
 
 
-@njit(inline="always")
-def keys_of(address: int) -> Any:
+@inlined
+def keys_of(address: int) -> Int64s:
     """View the keys of the block at an address."""
     return carray(pointer(address), (BLOCK_PATCHES,), np.int64)
 
 
-@njit(inline="always")
-def slides_of(address: int) -> Any:
+@inlined
+def slides_of(address: int) -> Int32s:
     """View the slide numbers of the block at an address."""
     return carray(pointer(address + 8 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
 
 
-@njit(inline="always")
-def patches_of(address: int) -> Any:
+@inlined
+def patches_of(address: int) -> Int32s:
     """View the patch indices of the block at an address."""
     return carray(pointer(address + 12 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
 
 
-@njit(inline="always")
-def textures_of(address: int, words: int) -> Any:
+@inlined
+def textures_of(address: int, words: int) -> Words:
     """View the textures of the block at an address."""
     return carray(pointer(address + 16 * BLOCK_PATCHES), (BLOCK_PATCHES, words), np.uint64)
 
 
-@njit(inline="always")
-def words_at(address: int, words: int) -> Any:
+@inlined
+def words_at(address: int, words: int) -> Words:
     """View the texture at an address."""
     return carray(pointer(address), (words,), np.uint64)

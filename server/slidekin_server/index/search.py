@@ -102,6 +102,4 @@ def exact_bags(
     Raises:
         ParameterError: An argument does not fit.
     """
-    return snapshot.exact(
-        textures, limit=slides_wanted, admitted=admitted, best_per_slide=True
-    )
+    return snapshot.exact(textures, limit=slides_wanted, admitted=admitted, best_per_slide=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -88,13 +87,13 @@ class IndexSnapshot:
 
     def __init__(
         self,
+        *,
         version: int,
         texture_bits: int,
         directory: Directory,
         arena: Arena,
         table: SlideTable,
         keys_of_slide: Mapping[int, NDArray[np.int64]],
-        *,
         patches: int,
         slides: int,
     ) -> None:
@@ -139,14 +138,14 @@ class IndexSnapshot:
         if selection.copy is not None:
             return selection.copy.guided(key, texture, parameters)
         directory = self.directory
-        columns = guided_hits(
+        keys, distances, slides, patches = guided_hits(
             directory.first_keys,
             directory.blocks,
             directory.counts,
             directory.bases,
             self._words,
             self.patches,
-            key,
+            int(key),
             query,
             parameters.C * SEED_SPACING_UNIT,
             parameters.T,
@@ -158,7 +157,7 @@ class IndexSnapshot:
             selection.following,
             selection.preceding,
         )
-        return Bag(*columns, mode=SearchMode.GUIDED)
+        return Bag(keys, distances, slides, patches, SearchMode.GUIDED)
 
     def exact(
         self,
@@ -302,7 +301,8 @@ class IndexSnapshot:
                 f"not {textures.dtype} of shape {textures.shape}"
             )
             raise ParameterError(field, reason)
-        return np.ascontiguousarray(textures).view(np.uint64)
+        # A copy is aligned and writable, whatever came in: one type, compiled once.
+        return textures.copy().view(np.uint64)
 
     def _select(self, admitted: Admitted | None) -> _Selection:
         """Work out how to apply a filter, once for each filter and version."""
@@ -355,12 +355,12 @@ class IndexSnapshot:
         )
         arena, directory = pack(self._words, keys, slides, patches, addresses)
         return IndexSnapshot(
-            self.version,
-            self.texture_bits,
-            directory,
-            arena,
-            self.table,
-            self._keys_of_slide,
+            version=self.version,
+            texture_bits=self.texture_bits,
+            directory=directory,
+            arena=arena,
+            table=self.table,
+            keys_of_slide=self._keys_of_slide,
             patches=len(keys),
             slides=len(numbers),
         )

@@ -24,17 +24,29 @@ with a sorted directory of blocks: copying one is what makes a version, and it i
 its binary search stays in the cache.
 """
 
+# Compiled functions take columns one by one, and branch where a call would cost or need a copy.
+# ruff: noqa: C901, FBT001, PLR0912, PLR0915, PLR0917
+
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from slidekin_server.index.compiled import (
+    Int64s,
+    Words,
+    highest_bit,
+    inlined,
+    kernel,
+    lowest_bit,
+    part,
+    popcount,
+)
 from slidekin_server.index.errors import ParameterError
-from slidekin_server.index.intrinsics import highest_bit, lowest_bit, popcount
 
 _MAX_KEY: Final = 2**64 - 1
 _STEPS: Final = 4
@@ -53,41 +65,41 @@ _CHUNK: Final = 1024
 """Keys that an iteration fetches at a time."""
 
 
-@njit(inline="always")
-def _single(key: Any) -> Any:
+@inlined
+def _single(key: np.uint64) -> np.uint64:
     return (key << _TWO) | _ONE
 
 
-@njit(inline="always")
-def _is_single(reference: Any) -> bool:
-    return reference & _ONE == _ONE
+@inlined
+def _is_single(reference: np.uint64) -> bool:
+    return bool(reference & _ONE)
 
 
-@njit(inline="always")
-def _high(key: Any, half: Any) -> Any:
+@inlined
+def _high(key: np.uint64, half: np.uint64) -> np.uint64:
     return key >> half
 
 
-@njit(inline="always")
-def _low(key: Any, half: Any) -> Any:
+@inlined
+def _low(key: np.uint64, half: np.uint64) -> np.uint64:
     return key & ((_ONE << half) - _ONE)
 
 
-@njit(inline="always")
-def _home(table: Any, name: Any) -> Any:
+@inlined
+def _home(table: Words, name: np.uint64) -> np.uint64:
     name ^= name >> np.uint64(32)
     name *= np.uint64(0x9E3779B97F4A7C15)
     name ^= name >> np.uint64(29)
     return name & np.uint64(len(table) - 1)
 
 
-@njit(inline="always")
-def _name(node: Any, high: Any) -> Any:
+@inlined
+def _name(node: np.uint64, high: np.uint64) -> np.uint64:
     return (node << np.uint64(32)) | high
 
 
-@njit(inline="always")
-def _find(table: Any, node: Any, high: Any) -> Any:
+@inlined
+def _find(table: Words, node: np.uint64, high: np.uint64) -> np.uint64:
     """Find the slot of a cluster, or the free slot it would take. Expected O(1)."""
     name = _name(node, high)
     mask = np.uint64(len(table) - 1)
@@ -97,8 +109,8 @@ def _find(table: Any, node: Any, high: Any) -> Any:
     return slot
 
 
-@njit
-def _take_out(table: Any, state: Any, slot: Any) -> None:
+@part
+def _take_out(table: Words, state: Int64s, slot: np.uint64) -> None:
     """Empty a slot and close the gap, so that probing needs no tombstones. Expected O(1)."""
     mask = np.uint64(len(table) - 1)
     gap = slot
@@ -115,16 +127,18 @@ def _take_out(table: Any, state: Any, slot: Any) -> None:
     state[_ENTRIES] -= 1
 
 
-@njit
-def _put(table: Any, state: Any, node: Any, high: Any, reference: Any) -> None:
+@part
+def _put(
+    table: Words, state: Int64s, node: np.uint64, high: np.uint64, reference: np.uint64
+) -> None:
     slot = _find(table, node, high)
     table[slot, 0] = _name(node, high)
     table[slot, 1] = reference
     state[_ENTRIES] += 1
 
 
-@njit
-def _new_row(nodes: Any, state: Any) -> Any:
+@part
+def _new_row(nodes: Words, state: Int64s) -> np.uint64:
     row = state[_FREE]
     if row:
         state[_FREE] = np.int64(nodes[row, 0])
@@ -135,14 +149,14 @@ def _new_row(nodes: Any, state: Any) -> Any:
     return np.uint64(row)
 
 
-@njit
-def _free_row(nodes: Any, state: Any, row: Any) -> None:
+@part
+def _free_row(nodes: Words, state: Int64s, row: np.uint64) -> None:
     nodes[row, 0] = np.uint64(state[_FREE])
     state[_FREE] = np.int64(row)
 
 
-@njit
-def _bitmap_next(words: Any, key: Any) -> Any:
+@part
+def _bitmap_next(words: Words, key: np.uint64) -> np.uint64:
     """Return the least bit > key; there is one."""
     key += _ONE
     word = key >> np.uint64(6)
@@ -153,8 +167,8 @@ def _bitmap_next(words: Any, key: Any) -> Any:
     return (word << np.uint64(6)) | lowest_bit(rest)
 
 
-@njit
-def _bitmap_previous(words: Any, key: Any) -> Any:
+@part
+def _bitmap_previous(words: Words, key: np.uint64) -> np.uint64:
     """Return the greatest bit < key; there is one."""
     key -= _ONE
     word = key >> np.uint64(6)
@@ -165,52 +179,52 @@ def _bitmap_previous(words: Any, key: Any) -> Any:
     return (word << np.uint64(6)) | highest_bit(rest)
 
 
-@njit
-def _least(nodes: Any, reference: Any, bits: Any) -> Any:
+@part
+def _least(nodes: Words, reference: np.uint64, bits: np.uint64) -> np.uint64:
     if _is_single(reference):
         return reference >> _TWO
     words = nodes[reference >> _TWO]
     if bits > _LEAF:
-        return words[_LEAST]
+        return np.uint64(words[_LEAST])
     word = _ZERO
     while words[word] == _ZERO:
         word += _ONE
     return (word << np.uint64(6)) | lowest_bit(words[word])
 
 
-@njit
-def _greatest(nodes: Any, reference: Any, bits: Any) -> Any:
+@part
+def _greatest(nodes: Words, reference: np.uint64, bits: np.uint64) -> np.uint64:
     if _is_single(reference):
         return reference >> _TWO
     words = nodes[reference >> _TWO]
     if bits > _LEAF:
-        return words[_GREATEST]
+        return np.uint64(words[_GREATEST])
     word = np.uint64(3)
     while words[word] == _ZERO:
         word -= _ONE
     return (word << np.uint64(6)) | highest_bit(words[word])
 
 
-@njit(nogil=True, cache=True)
-def _contains(nodes: Any, table: Any, state: Any, key: Any) -> bool:
+@kernel
+def _contains(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
     if state[_SIZE] == 0:
         return False
     node, bits = _ROOT, _ROOT_BITS
     while True:
         if bits == _LEAF:
-            return (nodes[node, key >> np.uint64(6)] >> (key & np.uint64(63))) & _ONE == _ONE
+            return bool((nodes[node, key >> np.uint64(6)] >> (key & np.uint64(63))) & _ONE)
         if key == nodes[node, _LEAST]:
             return True
         bits >>= _ONE
         reference = table[_find(table, node, _high(key, bits)), 1]
         key = _low(key, bits)
         if reference == _ZERO or _is_single(reference):
-            return reference == _single(key)
+            return bool(reference == _single(key))
         node = reference >> _TWO
 
 
-@njit(nogil=True, cache=True)
-def _successor(nodes: Any, table: Any, state: Any, key: Any) -> Any:
+@kernel
+def _successor(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> tuple[bool, np.uint64]:
     """Return (True, least key > ``key``), or (False, 0)."""
     if state[_SIZE] == 0 or key >= nodes[_ROOT, _GREATEST]:
         return False, _ZERO
@@ -253,8 +267,10 @@ def _successor(nodes: Any, table: Any, state: Any, key: Any) -> Any:
     return True, found
 
 
-@njit(nogil=True, cache=True)
-def _predecessor(nodes: Any, table: Any, state: Any, key: Any) -> Any:
+@kernel
+def _predecessor(
+    nodes: Words, table: Words, state: Int64s, key: np.uint64
+) -> tuple[bool, np.uint64]:
     """Return (True, greatest key < ``key``), or (False, 0)."""
     if state[_SIZE] == 0 or key <= nodes[_ROOT, _LEAST]:
         return False, _ZERO
@@ -299,8 +315,10 @@ def _predecessor(nodes: Any, table: Any, state: Any, key: Any) -> Any:
     return True, found
 
 
-@njit
-def _pair(nodes: Any, table: Any, state: Any, one: Any, other: Any, bits: Any) -> Any:
+@part
+def _pair(
+    nodes: Words, table: Words, state: Int64s, one: np.uint64, other: np.uint64, bits: np.uint64
+) -> np.uint64:
     """Make a tree of two different keys; return its reference."""
     row = _new_row(nodes, state)
     least, greatest = min(one, other), max(one, other)
@@ -315,8 +333,8 @@ def _pair(nodes: Any, table: Any, state: Any, one: Any, other: Any, bits: Any) -
     return (row << _TWO) | _TWO
 
 
-@njit(nogil=True, cache=True)
-def _insert(nodes: Any, table: Any, state: Any, key: Any) -> bool:
+@kernel
+def _insert(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
     """Insert a key where rows and slots suffice; say whether it is new."""
     if state[_SIZE] == 0:
         nodes[_ROOT, _LEAST] = nodes[_ROOT, _GREATEST] = key
@@ -363,8 +381,15 @@ def _insert(nodes: Any, table: Any, state: Any, key: Any) -> bool:
     return True
 
 
-@njit
-def _replace(nodes: Any, table: Any, node: Any, high: Any, in_summary: bool, single: Any) -> None:
+@part
+def _replace(
+    nodes: Words,
+    table: Words,
+    node: np.uint64,
+    high: np.uint64,
+    in_summary: bool,
+    single: np.uint64,
+) -> None:
     """Let a node refer to a single key in place of a summary or of a cluster."""
     if in_summary:
         nodes[node, _SUMMARY] = single
@@ -372,8 +397,8 @@ def _replace(nodes: Any, table: Any, node: Any, high: Any, in_summary: bool, sin
         table[_find(table, node, high), 1] = single
 
 
-@njit(nogil=True, cache=True)
-def _discard(nodes: Any, table: Any, state: Any, key: Any) -> bool:
+@kernel
+def _discard(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
     """Remove a key; say whether it was there."""
     if not _contains(nodes, table, state, key):
         return False
@@ -443,8 +468,8 @@ def _discard(nodes: Any, table: Any, state: Any, key: Any) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True)
-def _insert_all(nodes: Any, table: Any, state: Any, keys: Any) -> int:
+@kernel
+def _insert_all(nodes: Words, table: Words, state: Int64s, keys: Words) -> int:
     """Insert keys while rows and slots suffice; say how many were."""
     for done in range(len(keys)):
         if state[_ROWS] >= len(nodes) or 2 * (state[_ENTRIES] + _STEPS) > len(table):
@@ -453,8 +478,8 @@ def _insert_all(nodes: Any, table: Any, state: Any, keys: Any) -> int:
     return len(keys)
 
 
-@njit(nogil=True, cache=True)
-def _rehashed(table: Any) -> Any:
+@kernel
+def _rehashed(table: Words) -> Words:
     larger = np.zeros((2 * len(table), 2), dtype=np.uint64)
     for slot in range(len(table)):
         if table[slot, 1] != _ZERO:
@@ -465,8 +490,8 @@ def _rehashed(table: Any) -> Any:
     return larger
 
 
-@njit(nogil=True, cache=True)
-def _following(nodes: Any, table: Any, state: Any, key: Any, keys: Any) -> int:
+@kernel
+def _following(nodes: Words, table: Words, state: Int64s, key: np.uint64, keys: Words) -> int:
     """Write the keys that follow ``key``, ascending; say how many."""
     for done in range(len(keys)):
         found, key = _successor(nodes, table, state, key)
@@ -560,7 +585,7 @@ class VebTree:
         """Return the least key > ``key``, None if there is none. Expected O(log log u).
 
         Args:
-            key: Any integer; need be no member, may be negative or beyond every key.
+            key: np.uint64 integer; need be no member, may be negative or beyond every key.
         """
         if key < 0:
             return self.min()
@@ -573,7 +598,7 @@ class VebTree:
         """Return the greatest key < ``key``, None if there is none. Expected O(log log u).
 
         Args:
-            key: Any integer; need be no member, may be negative or beyond every key.
+            key: np.uint64 integer; need be no member, may be negative or beyond every key.
         """
         if key <= 0:
             return None
@@ -634,7 +659,7 @@ class VebTree:
             keys = [nodes[row][_LEAST]]
             for high in highs:
                 keys += [high << half | low for low in keys_of(own[high], half)]
-            assert all(one < other for one, other in zip(keys, keys[1:], strict=False))
+            assert all(one < other for one, other in itertools.pairwise(keys))
             assert keys[-1] == nodes[row][_GREATEST]
             assert keys[-1] < 1 << bits
             return keys

@@ -34,9 +34,7 @@ class SlideLabels:
         self._weights = weights
 
     @classmethod
-    def of(
-        cls, labels: Mapping[int, str | None], *, weight_scale: float = 10.0
-    ) -> SlideLabels:
+    def of(cls, labels: Mapping[int, str | None], *, weight_scale: float = 10.0) -> SlideLabels:
         """Weigh labels: w(l) is proportional to 1 / (number of slides with label l).
 
         A rare label then counts for as much in a bag as a common one.

@@ -127,6 +127,5 @@ def collect_evidence(
             )
             pairs[int(bag.slides[hit])].append(pair)
     return [
-        tuple(sorted(pairs[slide], key=lambda pair: pair.distance_bits)[:limit])
-        for slide in slides
+        tuple(sorted(pairs[slide], key=lambda pair: pair.distance_bits)[:limit]) for slide in slides
     ]

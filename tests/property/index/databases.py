@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
+from tests.oracle import OracleHit, OracleIndex, OraclePatch, bits_of
 
 from slidekin_server.index import GuidedParameters
 from slidekin_server.values import Bag, PatchCodes
-from tests.oracle import OracleHit, OracleIndex, OraclePatch, bits_of
 
 TEXTURE_BITS = 128
 MAX_KEY = 2**63 - 1

@@ -7,10 +7,6 @@ import threading
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from slidekin_server.index import CollectionIndex, GuidedParameters, IndexSnapshot
-from slidekin_server.index.blocks import listing
-from slidekin_server.values import Bag, PatchCodes
 from tests.property.index.databases import (
     SEEDS,
     SHAPES,
@@ -20,6 +16,10 @@ from tests.property.index.databases import (
     make_slide,
     queries_for,
 )
+
+from slidekin_server.index import CollectionIndex, GuidedParameters, IndexSnapshot
+from slidekin_server.index.blocks import listing
+from slidekin_server.values import Bag, PatchCodes
 
 
 def _patches(snapshot: IndexSnapshot) -> list[list[int]]:

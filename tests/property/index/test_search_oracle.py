@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from slidekin_server.index import Admitted, CollectionIndex, GuidedParameters, snapshot
-from slidekin_server.values import PatchCodes
+from tests.oracle import bits_of
 from tests.property.index.databases import (
     SEEDS,
     TEXTURE_BITS,
@@ -19,7 +17,9 @@ from tests.property.index.databases import (
     parameters,
     queries_for,
 )
-from tests.oracle import bits_of
+
+from slidekin_server.index import Admitted, CollectionIndex, GuidedParameters, snapshot
+from slidekin_server.values import PatchCodes
 
 Slides = list[tuple[int, PatchCodes]]
 

@@ -1,0 +1,75 @@
+"""What compiled code is made of: decorators, names of arrays, instructions Numba does not offer.
+
+Numba keeps compiled functions in files and compiles anew when a function's own file changed, not
+when a file changed that it calls into. After a change here or in ``memory`` delete ``__pycache__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Int32s: TypeAlias = NDArray[np.int32]
+Int64s: TypeAlias = NDArray[np.int64]
+Words: TypeAlias = NDArray[np.uint64]
+
+Columns: TypeAlias = tuple[Int64s, Int32s, Int32s]
+"""A directory: first keys, block numbers and counts."""
+Hits: TypeAlias = tuple[Int64s, Int32s, Int64s, Int32s]
+"""Hits: keys, distances, slides, patch indices."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile what Python calls: without the interpreter's lock, and kept between runs."""
+    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+
+
+def part(function: _Function) -> _Function:
+    """Compile what kernels call."""
+    return cast(_Function, numba.njit(nogil=True)(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """Compile what kernels call, into each of them."""
+    return cast(_Function, numba.njit(inline="always")(function))
+
+
+def _instruction(result: types.Type, emit: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:  # noqa: ANN401 - numba's own protocol
+    def typing(_context: Any, operand: types.Type) -> Any:  # noqa: ANN401
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+            return emit(builder, arguments[0])
+
+        return result(operand), generate
+
+    return intrinsic(typing)
+
+
+_TRUE = ir.Constant(ir.IntType(1), 1)
+_63 = ir.Constant(ir.IntType(64), 63)
+
+pointer: Callable[[int], Any] = _instruction(
+    types.voidptr, lambda builder, address: builder.inttoptr(address, ir.IntType(8).as_pointer())
+)
+"""Turn an address into a pointer."""
+popcount: Callable[[np.uint64], np.uint64] = _instruction(
+    types.uint64, lambda builder, word: builder.ctpop(word)
+)
+"""Count the bits of a word that are set."""
+lowest_bit: Callable[[np.uint64], np.uint64] = _instruction(
+    types.uint64, lambda builder, word: builder.cttz(word, _TRUE)
+)
+"""Return the place of a word's lowest bit that is set; the word must not be 0."""
+highest_bit: Callable[[np.uint64], np.uint64] = _instruction(
+    types.uint64, lambda builder, word: builder.sub(_63, builder.ctlz(word, _TRUE))
+)
+"""Return the place of a word's highest bit that is set; the word must not be 0."""

@@ -1,0 +1,47 @@
+"""Compile, or load from the cache, all that a search or a change runs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from slidekin_server.index.admitted import Admitted
+from slidekin_server.index.engine import CollectionIndex
+from slidekin_server.index.search import SearchOptions, exact_bags, search_patch
+from slidekin_server.values import PatchCodes, SearchMode
+
+_SLIDES = 200
+_PATCHES = 60
+_TEXTURE_BITS = 64
+
+
+def warm_up() -> float:
+    """Run every compiled function once; call it before the service says it is ready.
+
+    The first time on a machine this compiles, which takes some ten seconds; the results are kept
+    beside the modules (or where NUMBA_CACHE_DIR says), and then it takes less than one. Widths of
+    textures are no constants of the code: one warm-up serves them all.
+
+    Returns:
+        Seconds it took.
+    """
+    begin = time.perf_counter()
+    keys = np.arange(_PATCHES, dtype=np.int64)
+    textures = np.zeros((_PATCHES, _TEXTURE_BITS // 8), dtype=np.uint8)
+    codes = PatchCodes(keys, textures, np.zeros((_PATCHES, 2), dtype=np.int32))
+    index = CollectionIndex.build(_TEXTURE_BITS, ((number, codes) for number in range(_SLIDES)))
+    index.add_slide(_SLIDES, codes)
+    index.remove_slide(_SLIDES)
+    snapshot = index.snapshot()
+    # One filter of each kind: few are left out, few are left, and something between.
+    filters = (
+        Admitted.all_except([0]),
+        Admitted.only([0]),
+        Admitted.only(range(_SLIDES // 2)),
+    )
+    for admitted in filters:
+        for mode in SearchMode:
+            search_patch(snapshot, 0, textures[0], SearchOptions(mode=mode), admitted)
+        exact_bags(snapshot, textures[:1], slides_wanted=1, admitted=admitted)
+    return time.perf_counter() - begin

@@ -241,7 +241,7 @@ class SqliteStore:
         attributes: Mapping[str, str] | None = None,
     ) -> SlideRecord:
         """Change what is given and leave what is None; the number stays."""
-        with self._connections.write(erase=True) as connection:
+        with self._connections.write() as connection:
             old = require_slide(connection, collection, slide_id)
             facts = dataclasses.replace(
                 old.facts,

@@ -59,6 +59,7 @@ class Connections:
         self._write_lock = threading.Lock()
         self._readers: collections.deque[sqlite3.Connection] = collections.deque()
         self._erasure_pending = False
+        self._closed = False
         with self._translated():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
@@ -83,6 +84,7 @@ class Connections:
         someone remembers, holds on to that state past the end of the transaction.
         """
         with self._translated():
+            self._require_open()
             try:
                 connection = self._readers.pop()
             except IndexError:
@@ -104,6 +106,7 @@ class Connections:
             erase: What is deleted must also leave the write-ahead log.
         """
         with self._write_lock, self._translated():
+            self._require_open()
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
@@ -118,11 +121,19 @@ class Connections:
     def close(self) -> None:
         """Close every connection, empty the log and release the folder."""
         with self._write_lock, self._translated():
+            if self._closed:
+                return
+            self._closed = True
             while self._readers:
                 self._readers.pop().close()
             # The last connection to close writes the log back into the file and deletes it.
             self._writer.close()
             self._lock.release()
+
+    def _require_open(self) -> None:
+        # Without the folder's lock a connection could meet another service's.
+        if self._closed:
+            raise StoreUnavailableError(self._file, "it was closed")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)

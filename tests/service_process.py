@@ -61,7 +61,7 @@ class ServiceProcess:
             command.append("--codes-only")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=log, env=_environment()
+                command, stdin=subprocess.PIPE, stderr=log, env=service_environment()
             )
         state = json.loads(self._wait_for(state_file))
         self.url, self.metrics_url = state["grpc_url"], state["metrics_url"]
@@ -159,7 +159,7 @@ class ServiceProcess:
         return file.read_text(encoding="utf-8")
 
 
-def _environment() -> dict[str, str]:
+def service_environment() -> dict[str, str]:
     """The environment without settings of whoever runs the tests."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("SLIDEKIN_SERVER")

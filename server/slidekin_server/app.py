@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -250,7 +249,8 @@ def _stop_at_end_of_input(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not through sys.stdin: its lock, held while this waits, would stop the interpreter's end.
+        while os.read(0, 4096):
             pass
         with contextlib.suppress(RuntimeError):  # the loop has ended before its parent did
             loop.call_soon_threadsafe(stop.set)

@@ -17,6 +17,7 @@ from slidekin_server.archive.errors import (
     slides_not_found,
 )
 from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.index import warm_up
 from slidekin_server.storage import (
     NO_PICTURES,
     CollectionRecord,
@@ -62,7 +63,7 @@ class Archive:
         return self._loaded
 
     def load(self, *, threads: int = 1) -> None:
-        """Build every index from the store.
+        """Build every index from the store and load the kernels that searches need.
 
         Args:
             threads: Collections that are built at a time.
@@ -71,6 +72,7 @@ class Archive:
             StorageError: The store cannot be read, or holds a damaged slide.
         """
         records = self._store.list_collections()
+        warm_up()
         with self._write_lock:
             with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
                 loaded = pool.map(

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+from slidekin import AsyncClient, Client
+
+_SHARED_DUNDERS = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
+
+
+def _methods(client: type) -> dict[str, inspect.Signature]:
+    return {
+        name: inspect.signature(member)
+        for name, member in vars(client).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+
+
+def _as_sync(annotation: str) -> str:
+    return re.sub(r"\bAsyncIterator\b", "Iterator", annotation)
+
+
+def test_both_clients_have_the_same_methods_arguments_and_answers():
+    sync, asynchronous = _methods(Client), _methods(AsyncClient)
+    assert set(sync) == set(asynchronous)
+    for name, signature in sync.items():
+        other = asynchronous[name]
+        assert signature.parameters == other.parameters, name
+        assert signature.return_annotation == _as_sync(other.return_annotation), name
+
+
+def test_both_clients_are_made_and_entered_alike():
+    assert inspect.signature(Client) == inspect.signature(AsyncClient)
+    assert all(
+        hasattr(Client, sync) and hasattr(AsyncClient, other)
+        for sync, other in _SHARED_DUNDERS.items()
+    )
+
+
+def test_every_public_method_says_what_it_does():
+    for client in (Client, AsyncClient):
+        assert all(inspect.getdoc(getattr(client, name)) for name in _methods(client))

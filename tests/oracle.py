@@ -6,7 +6,6 @@ key. Slow, and short enough to be checked by reading. The engine is right where 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -156,7 +155,7 @@ def label_weights(labels: Iterable[str], scale: float = 10.0) -> dict[str, float
     return {label: value * factor for label, value in inverse.items()}
 
 
-def rank(
+def rank(  # noqa: C901, PLR0912 - told from top to bottom, as it is published
     bags: Sequence[Sequence[OracleHit]],
     label_of: Callable[[int], str],
     weights: dict[str, float],
@@ -171,11 +170,14 @@ def rank(
         mass: dict[str, float] = {}
         for i, hit in enumerate(bag):
             label = label_of(hit.slide)
-            mass[label] = mass.get(label, 0.0) + weights[label] / (i + 1)
+            mass[label] = mass.get(label, 0.0) + weights[label] * (1 / (i + 1))
         total = sum(mass.values())
         p = {label: value / total for label, value in mass.items()}
         probabilities[number] = p
-        result.entropy[number] = -sum(value * math.log2(value) for value in p.values())
+        entropy = 0.0
+        for value in p.values():
+            entropy -= value * float(np.log2(value))
+        result.entropy[number] = entropy
 
     kept = list(result.entropy)
     lengths = [len(bags[number]) for number in kept]

@@ -209,6 +209,7 @@ class CollectionIndex:
         """Write the blocks that change when a slide comes (with textures) or goes (without)."""
         if not len(slide_keys):
             return directory
+        number = int(number)  # of numpy's integers each would be compiled for itself
         order = np.argsort(slide_keys, kind="stable")
         keys, patches = slide_keys[order], order.astype(np.int32)
         adding = textures is not None

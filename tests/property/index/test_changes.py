@@ -126,7 +126,7 @@ def ask(snapshot: IndexSnapshot, queries: list) -> list[Bag]:
     return bags + snapshot.exact(textures, limit=20)
 
 
-def test_each_search_sees_one_version_while_slides_come_and_go() -> None:
+def test_each_search_sees_one_version_while_slides_come_and_go() -> None:  # noqa: C901
     rng = np.random.default_rng(11)
     shape = KeyShape("clustered")
     slides = {number: make_slide(rng, shape, 60) for number in range(260)}

@@ -46,14 +46,14 @@ def test_the_guided_walk_equals_the_oracle(
 
 @settings(deadline=None, max_examples=80)
 @given(
-    databases(),
-    SEEDS,
-    st.integers(1, 300),
-    st.one_of(st.none(), st.integers(0, TEXTURE_BITS)),
-    st.booleans(),
+    slides=databases(),
+    seed=SEEDS,
+    limit=st.integers(1, 300),
+    max_distance=st.one_of(st.none(), st.integers(0, TEXTURE_BITS)),
+    per_slide=st.booleans(),
 )
 def test_the_exact_scan_equals_looking_at_every_patch(
-    slides: Slides, seed: int, limit: int, max_distance: int | None, per_slide: bool
+    *, slides: Slides, seed: int, limit: int, max_distance: int | None, per_slide: bool
 ) -> None:
     index = CollectionIndex.build(TEXTURE_BITS, slides)
     oracle = oracle_of(slides)
@@ -76,6 +76,7 @@ def test_the_exact_scan_equals_looking_at_every_patch(
 )
 @given(slides=databases(), parameters=parameters(), seed=SEEDS, excluding=st.booleans())
 def test_a_filter_equals_an_index_rebuilt_from_what_it_admits(
+    *,
     way: str,
     slides: Slides,
     parameters: GuidedParameters,

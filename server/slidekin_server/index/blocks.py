@@ -10,6 +10,8 @@ names are never written again: a change writes new blocks and a new directory.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from slidekin_server.index.compiled import (
@@ -20,6 +22,7 @@ from slidekin_server.index.compiled import (
     Words,
     inlined,
     kernel,
+    prefetch,
 )
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
@@ -31,6 +34,9 @@ from slidekin_server.index.memory import (
     textures_of,
     words_at,
 )
+
+_PREFETCH_AHEAD: Final = 24
+"""Patches between asking memory for a texture that lies anywhere and copying it."""
 
 
 @kernel
@@ -257,6 +263,10 @@ def fill(
         counts[place] = end - begin
         address = block_address(bases, blocks[place], words)
         for entry in range(begin, end):
+            ahead = entry + _PREFETCH_AHEAD
+            if ahead < len(textures_at):
+                for line in range(0, 8 * words, 64):
+                    prefetch(textures_at[ahead] + line)
             _put(
                 address,
                 entry - begin,

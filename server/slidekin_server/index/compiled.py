@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -57,6 +58,21 @@ def _instruction(result: types.Type, emit: Callable[[ir.IRBuilder, ir.Value], ir
 _TRUE = ir.Constant(ir.IntType(1), 1)
 _63 = ir.Constant(ir.IntType(64), 63)
 
+
+
+def _emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    # Read, keep in all caches, data.
+    flags = [ir.Constant(number, flag) for flag in (0, 3, 1)]
+    builder.call(prefetch, [builder.inttoptr(address, byte), *flags])
+    return ir.Constant(ir.IntType(64), 0)
+
+
+prefetch: Callable[[int], int] = _instruction(types.int64, _emit_prefetch)
+"""Ask for the cache line at an address, which need not be valid, ahead of its use."""
 pointer: Callable[[int], Any] = _instruction(
     types.voidptr, lambda builder, address: builder.inttoptr(address, ir.IntType(8).as_pointer())
 )

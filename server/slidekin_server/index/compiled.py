@@ -59,12 +59,13 @@ _TRUE = ir.Constant(ir.IntType(1), 1)
 _63 = ir.Constant(ir.IntType(64), 63)
 
 
-
 def _emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     byte = ir.IntType(8).as_pointer()
     number = ir.IntType(32)
     signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    prefetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, signature, "llvm.prefetch.p0"
+    )
     # Read, keep in all caches, data.
     flags = [ir.Constant(number, flag) for flag in (0, 3, 1)]
     builder.call(prefetch, [builder.inttoptr(address, byte), *flags])

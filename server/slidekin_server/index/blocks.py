@@ -31,6 +31,7 @@ from slidekin_server.index.memory import (
     keys_of,
     patches_of,
     slides_of,
+    texture_at,
     textures_of,
     words_at,
 )
@@ -299,7 +300,7 @@ def texture_addresses(
         slot = np.searchsorted(keys_of(address)[: counts[place]], key)
         while slides_of(address)[slot] != slide or patches_of(address)[slot] != patch:
             slot += 1
-        addresses[entry] = address + BLOCK_PATCHES * 16 + slot * words * 8
+        addresses[entry] = texture_at(address, slot, words)
     return addresses
 
 

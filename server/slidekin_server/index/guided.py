@@ -24,17 +24,22 @@ from slidekin_server.index.compiled import (
     kernel,
     part,
     popcount,
+    prefetch,
 )
 from slidekin_server.index.memory import (
     block_address,
     keys_of,
     patches_of,
     slides_of,
+    texture_at,
     textures_of,
 )
 
 _MAX_KEY = 2**63 - 1
 _FAR = 2**31 - 1
+_PREFETCH_AHEAD = 16
+"""Patches between asking memory for a texture and comparing it; the processor's own guess stops at
+each page."""
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -145,6 +150,9 @@ def _walk(
                         return size
                     if only_key >= 0 and key != only_key:
                         return size
+                ahead = texture_at(address, slot + direction * _PREFETCH_AHEAD, words)
+                for line in range(0, 8 * words, 64):
+                    prefetch(ahead + line)
                 bits = distance_bits(textures, slot, query, words)
                 if bits < best + slack:
                     best = bits

@@ -106,6 +106,12 @@ def textures_of(address: int, words: int) -> Words:
 
 
 @inlined
+def texture_at(address: int, slot: int, words: int) -> int:
+    """Return the address of a texture of the block at an address; the slot may lie outside."""
+    return address + 16 * BLOCK_PATCHES + slot * 8 * words
+
+
+@inlined
 def words_at(address: int, words: int) -> Words:
     """View the texture at an address."""
     return carray(pointer(address), (words,), np.uint64)

@@ -8,7 +8,8 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc import aio
 from grpc_status import rpc_status
 
 from slidekin.v1 import (
@@ -52,14 +53,26 @@ class Failure:
     def of(cls, error: grpc.RpcError) -> Failure:
         """Take the details out of a failed call."""
         call: Any = error  # every error of a call is the call itself
-        status = rpc_status.from_call(call)
+        return cls._of(call.code(), call.details(), rpc_status.from_call(call))
+
+    @classmethod
+    def of_async(cls, error: aio.AioRpcError) -> Failure:
+        """Take the details out of a failed call of an asyncio channel."""
+        status = None
+        for key, value in error.trailing_metadata() or ():
+            if key == "grpc-status-details-bin":
+                status = status_pb2.Status.FromString(value)
+        return cls._of(error.code(), error.details(), status)
+
+    @classmethod
+    def _of(cls, code: grpc.StatusCode, message: str | None, status: Any) -> Failure:
         found: dict[str, Any] = {}
         for packed in status.details if status else ():
             for name, kind in _DETAILS.items():
                 detail = kind()
                 if packed.Unpack(detail):
                     found.setdefault(name, detail)
-        return cls(call.code(), call.details() or "", **found)
+        return cls(code, message or "", **found)
 
     @property
     def fields(self) -> list[str]:

@@ -57,16 +57,16 @@ class Collection:
     """
 
     def __init__(self, record: CollectionRecord, slides: Iterable[StoredSlide] = ()) -> None:
-        facts = Facts()
+        known: list[tuple[SlideRecord, NDArray[np.int32]]] = []
 
         def codes() -> Iterator[tuple[int, PatchCodes]]:
-            nonlocal facts
+            # The index takes the codes; only facts and corners are kept here.
             for slide in slides:
-                facts = facts.with_slide(slide.record, _own(slide.codes.xy))
+                known.append((slide.record, _own(slide.codes.xy)))
                 yield slide.record.number, slide.codes
 
         self._index = CollectionIndex.build(record.texture_bits, codes())
-        self._view = View(record, self._index.snapshot(), facts)
+        self._view = View(record, self._index.snapshot(), Facts.of(known))
 
     @property
     def view(self) -> View:

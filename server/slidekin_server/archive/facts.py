@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -39,6 +40,41 @@ class Facts:
     by_attribute_value: Map[tuple[str, str], _Numbers] = field(default_factory=Map)
     _cache: dict[Hashable, object] = field(default_factory=dict, init=False)
     """What was derived from this very version: never handed on to the next one."""
+
+    @classmethod
+    def of(cls, slides: Iterable[tuple[SlideRecord, NDArray[np.int32]]]) -> Facts:
+        """Return the version that holds these slides, in one go.
+
+        Args:
+            slides: Records and the corners of their patches; no two of the same id.
+        """
+        by_number: dict[int, SlideRecord] = {}
+        xy: dict[int, NDArray[np.int32]] = {}
+        by_patient: dict[str, dict[int, None]] = defaultdict(dict)
+        by_label: dict[str, dict[int, None]] = defaultdict(dict)
+        by_attribute: dict[str, dict[int, None]] = defaultdict(dict)
+        by_attribute_value: dict[tuple[str, str], dict[int, None]] = defaultdict(dict)
+        for record, corners in slides:
+            number, facts = record.number, record.facts
+            by_number[number] = record
+            xy[number] = corners
+            if facts.patient_id:
+                by_patient[facts.patient_id][number] = None
+            if facts.label:
+                by_label[facts.label][number] = None
+            for pair in facts.attributes.items():
+                by_attribute[pair[0]][number] = None
+                by_attribute_value[pair][number] = None
+        return cls(
+            patch_count=sum(record.patch_count for record in by_number.values()),
+            by_number=Map(by_number),
+            xy=Map(xy),
+            by_id=Map({record.facts.slide_id: n for n, record in by_number.items()}),
+            by_patient=_postings(by_patient),
+            by_label=_postings(by_label),
+            by_attribute=_postings(by_attribute),
+            by_attribute_value=_postings(by_attribute_value),
+        )
 
     def __len__(self) -> int:
         """Return the number of slides."""
@@ -175,6 +211,10 @@ class Facts:
 
 def _stated(text: str) -> tuple[str, ...]:
     return (text,) if text else ()
+
+
+def _postings(sets: Mapping[_K, Mapping[int, None]]) -> Map[_K, _Numbers]:
+    return Map({key: Map(numbers) for key, numbers in sets.items()})
 
 
 def _file(postings: Map[_K, _Numbers], number: int, keys: Iterable[_K]) -> Map[_K, _Numbers]:

@@ -19,7 +19,7 @@ _TEXTURE_BITS = 64
 def warm_up() -> float:
     """Run every compiled function once; call it before the service says it is ready.
 
-    The first time on a machine this compiles, which takes about half a minute; results are kept
+    The first time on a machine this compiles, which takes ten to thirty seconds; results are kept
     beside the modules (or where NUMBA_CACHE_DIR says), and then it takes less than one. Widths of
     textures are no constants of the code: one warm-up serves them all.
 

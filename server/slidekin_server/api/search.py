@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
 from slidekin.v1 import search_pb2, search_pb2_grpc
@@ -18,9 +19,12 @@ from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.collection import View
 from slidekin_server.archive.options import QueryOptions
 from slidekin_server.archive.patches import ImageEncoder, PatchSource, ServedModel
-from slidekin_server.archive.search import PatchAnswer, Searcher
+from slidekin_server.archive.search import PatchAnswer, Searcher, SlideAnswer
+from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
 from slidekin_server.telemetry import Metrics
+
+_M = TypeVar("_M", bound=Message)
 
 
 class SearchServicer(search_pb2_grpc.SearchServiceServicer):
@@ -30,6 +34,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self,
         archive: Archive,
         searcher: Searcher,
+        workers: Workers,
         metrics: Metrics,
         *,
         limits: Limits,
@@ -40,6 +45,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> None:
         self._archive = archive
         self._searcher = searcher
+        self._workers = workers
         self._metrics = metrics
         self._limits = limits
         self._options = options
@@ -62,9 +68,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             writing = asyncio.Lock()
 
             async def emit(answers: Sequence[PatchAnswer]) -> None:
+                bags = await self._bags(view, answers, options)
                 async with writing:
-                    for answer in answers:
-                        hits = messages.patch_hits(view, answer, most=options.max_hits_per_patch)
+                    for hits in bags:
                         await context.write(search_pb2.SearchSlideResponse(patch_hits=hits))
 
             answer = await self._searcher.slides(
@@ -74,9 +80,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 self._source(view, header.model_fingerprint, context),
                 emit,
             )
-            ranked = messages.ranked_slides(
-                answer, options, random_weights=self._random_weights(view)
-            )
+            ranked = await self._ranked(answer, options)
             await context.write(search_pb2.SearchSlideResponse(ranked_slides=ranked))
 
     async def SearchStoredSlide(  # noqa: N802
@@ -88,14 +92,11 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         collection, slide = slide_ids("name", request.name)
         options = self._read(self._archive.view(collection), request.options)
         answer = await self._searcher.stored_slide(collection, slide, options)
-        return search_pb2.SearchStoredSlideResponse(
-            ranked_slides=messages.ranked_slides(
-                answer, options, random_weights=self._random_weights(answer.view)
-            ),
-            patch_hits=[
-                messages.patch_hits(answer.view, patch, most=options.max_hits_per_patch)
-                for patch in answer.patches
-            ],
+        return self._fitting(
+            search_pb2.SearchStoredSlideResponse(
+                ranked_slides=await self._ranked(answer, options),
+                patch_hits=await self._bags(answer.view, answer.patches, options),
+            )
         )
 
     async def SearchPatches(  # noqa: N802
@@ -110,15 +111,49 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             raise refuse("patches", "there are none; there is nothing to look for")
         source = self._source(view, request.model_fingerprint, context)
         answers = await self._searcher.patches(view, options, patches, source)
-        return search_pb2.SearchPatchesResponse(
-            patch_hits=[
+        return self._fitting(
+            search_pb2.SearchPatchesResponse(
+                patch_hits=await self._bags(view, answers, options),
+                index_version=view.snapshot.version,
+                model_fingerprint=view.collection.fingerprint,
+                random_weights=self._random_weights(view),
+            )
+        )
+
+    async def _bags(
+        self, view: View, answers: Sequence[PatchAnswer], options: QueryOptions
+    ) -> list[search_pb2.PatchHits]:
+        """Return hits as messages, made in a thread: there may be thousands."""
+        return await self._workers.search(
+            lambda: [
                 messages.patch_hits(view, answer, most=options.max_hits_per_patch)
                 for answer in answers
-            ],
-            index_version=view.snapshot.version,
-            model_fingerprint=view.collection.fingerprint,
-            random_weights=self._random_weights(view),
+            ]
         )
+
+    async def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
+        """Return the ranking as a message, made in a thread."""
+        random_weights = self._random_weights(answer.view)
+        return self._fitting(
+            await self._workers.search(
+                lambda: messages.ranked_slides(answer, options, random_weights=random_weights)
+            )
+        )
+
+    def _fitting(self, message: _M) -> _M:
+        """Return an answer that fits a message.
+
+        Raises:
+            InvalidRequestError: It does not.
+        """
+        if message.ByteSize() > self._limits.max_message_bytes:
+            raise refuse(
+                "options",
+                f"the answer exceeds {self._limits.max_message_bytes} bytes; ask for fewer slides, "
+                "hits a patch or evidence a slide",
+                reason="ANSWER_TOO_LARGE",
+            )
+        return message
 
     def _read(self, view: View, message: search_pb2.SearchOptions) -> QueryOptions:
         return self._options.read(

@@ -115,6 +115,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
         SearchServicer(
             parts.archive,
             parts.searcher,
+            parts.workers,
             parts.metrics,
             limits=limits,
             options=OptionsReader(parts.profiles, limits),

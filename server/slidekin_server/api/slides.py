@@ -222,7 +222,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
                     continue
                 yield slides_pb2.ExportSlidesResponse(
                     slide=messages.slide(stored.record),
-                    patches=messages.patch_batch(stored.codes),
+                    patches=await self._workers.read(messages.patch_batch, stored.codes),
                     model_fingerprint=view.collection.fingerprint,
                 )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from slidekin_server import storage
@@ -116,12 +117,12 @@ class Archive:
         """Create an empty collection; one that is held and equal is returned as it is.
 
         Raises:
+            NotLoadedError: The indices are still being built.
             AlreadyExistsError: One of this name differs from the one asked for.
         """
-        with self._write_lock:
+        with self._writing():
             held = self._collections.get(record.name)
             if held is None:
-                self.views()  # refuses while loading
                 created = Collection(self._store.create_collection(record))
                 # Readers iterate without a lock, so the mapping is replaced, never changed.
                 self._collections = {**self._collections, record.name: created}
@@ -152,7 +153,7 @@ class Archive:
         self, collection_id: str, *, display_name: str | None = None, description: str | None = None
     ) -> View:
         """Change a collection's texts; None leaves one as it is. Raises as ``collection``."""
-        with self._write_lock:
+        with self._writing():
             collection = self.collection(collection_id)
             collection.describe(
                 self._store.update_collection(
@@ -169,7 +170,7 @@ class Archive:
             NotFoundError: There is no such collection.
             PreconditionError: It holds slides and ``force`` is not set.
         """
-        with self._write_lock:
+        with self._writing():
             self.collection(collection_id)
             try:
                 deleted = self._store.delete_collection(collection_id, force=force)
@@ -230,7 +231,7 @@ class Archive:
             AlreadyExistsError: A slide of that name differs and is not to be replaced.
             StorageError: It could not be written; nothing changed.
         """
-        with self._write_lock:
+        with self._writing():
             collection = self.collection(collection_id)
             held = collection.view.facts.find(facts.slide_id)
             if held is not None:
@@ -267,7 +268,7 @@ class Archive:
         Raises:
             NotFoundError: Collection or slide are not there.
         """
-        with self._write_lock:
+        with self._writing():
             collection = self.collection(collection_id)
             collection.view.slide(slide_id)
             record = self._store.update_slide(
@@ -282,7 +283,7 @@ class Archive:
         Raises:
             NotFoundError: Collection or slide are not there.
         """
-        with self._write_lock:
+        with self._writing():
             collection = self.collection(collection_id)
             collection.view.slide(slide_id)
             record = self._store.delete_slide(collection_id, slide_id)
@@ -301,10 +302,8 @@ class Archive:
             NotLoadedError: The indices are still being built.
             NotFoundError: There is no such collection.
         """
-        with self._write_lock:
-            if collection_id is None:
-                self.views()
-            else:
+        with self._writing():
+            if collection_id is not None:
                 self.collection(collection_id)
             deleted = self._store.delete_patient(patient_id, collection=collection_id)
             for name in {record.collection for record in deleted}:
@@ -342,6 +341,14 @@ class Archive:
             )
         except storage.SlideNotFoundError:
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock of writers, but do not wait for it while the indices are being built."""
+        if not self._loaded:
+            raise NotLoadedError
+        with self._write_lock:
+            yield
 
     def _changed(self) -> None:
         self._metrics.index_versions.inc()

@@ -97,10 +97,11 @@ class SlideIngest:
         """
         with self._metrics.stage(Stage.STORE):
             return await self._workers.write(
-                self._archive.add_slide,
-                collection_id,
-                incoming.facts,
-                stack(patches),
-                incoming.pictures(),
-                replace=incoming.replace,
+                lambda: self._archive.add_slide(
+                    collection_id,
+                    incoming.facts,
+                    stack(patches),
+                    incoming.pictures(),
+                    replace=incoming.replace,
+                )
             )

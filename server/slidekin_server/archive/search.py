@@ -217,13 +217,14 @@ class _Query:
         started = time.perf_counter()
         with self._metrics.stage(Stage.RANK):
             ranked = await self._workers.search(
-                rank_slides,
-                self._view,
-                [answer.bag for answer in answers],
-                stack([answer.patch for answer in answers]),
-                self._options,
-                admitted=self._admitted,
-                threshold_bits=self._threshold_bits,
+                lambda: rank_slides(
+                    self._view,
+                    [answer.bag for answer in answers],
+                    stack([answer.patch for answer in answers]),
+                    self._options,
+                    admitted=self._admitted,
+                    threshold_bits=self._threshold_bits,
+                )
             )
         ended = time.perf_counter()
         short = len(ranked.slides) < self._options.k

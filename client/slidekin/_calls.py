@@ -352,7 +352,7 @@ def held_already(held: Slide, wanted: Slide, *, replace: bool) -> bool:
     """Tells whether adding ``wanted`` would change nothing, as the service would judge it.
 
     Label and attributes may have been changed since a slide was added; they count only where it
-    is to be replaced.
+    is to be replaced. A patient who is not stated contradicts nobody.
 
     Raises:
         AlreadyExistsError: The same pixels are held as another patient's, and not to be replaced:
@@ -366,7 +366,7 @@ def held_already(held: Slide, wanted: Slide, *, replace: bool) -> bool:
             wanted.label,
             wanted.attributes,
         )
-    if held.patient_id != wanted.patient_id:
+    if wanted.patient_id and held.patient_id != wanted.patient_id:
         raise AlreadyExistsError(
             f"slide {wanted.slide_id!r} is held already, as another patient's: replace it, or "
             "give this one another id",

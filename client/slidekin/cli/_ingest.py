@@ -22,7 +22,13 @@ from rich.progress import (
 )
 
 from slidekin._client import Client
-from slidekin._exceptions import AccessDeniedError, NotFoundError, SlidekinError, UnavailableError
+from slidekin._exceptions import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    NotFoundError,
+    SlidekinError,
+    UnavailableError,
+)
 from slidekin._types import SlideSource
 from slidekin.cli._common import (
     FAILED,
@@ -185,7 +191,7 @@ def _run(job: _Job, slides: Sequence[FoundSlide], jobs: int) -> _Summary:
                     gone = str(error)
                     summary.failures.append((slide, gone))
                 except (SlidekinError, OSError, ValueError) as error:
-                    summary.failures.append((slide, _without_path(error, slide)))
+                    summary.failures.append((slide, _reason(error, slide)))
                     progress.console.print(f"[red]failed[/]   {escape(slide.slide_id)}")
                 else:
                     summary.count(outcome)
@@ -281,6 +287,7 @@ def _report(summary: _Summary, collection: str) -> None:
         console.print("The service went away; run the same command again to go on.")
 
 
-def _without_path(error: Exception, slide: FoundSlide) -> str:
-    """The message; the list names the path already."""
-    return str(error).removeprefix(f"{slide.path}: ")
+def _reason(error: Exception, slide: FoundSlide) -> str:
+    """The message without the path, which the list names already, and with this command's cure."""
+    reason = str(error).removeprefix(f"{slide.path}: ")
+    return f"{reason} (here: --replace)" if isinstance(error, AlreadyExistsError) else reason

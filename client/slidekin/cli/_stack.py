@@ -96,14 +96,13 @@ def down(home: Path) -> bool:
         return stack is not None and _stop(home, stack)
 
 
-def find_deploy_dir() -> Path:
-    """The ``deploy`` folder of the checkout that this program runs from.
+def find_deploy_dir(named: Path | None) -> Path:
+    """The project's ``deploy`` folder: the one named, else that of the checkout this runs from.
 
     Raises:
-        CommandError: It does not run from a checkout.
+        CommandError: It holds no launcher.
     """
-    named = os.environ.get("SLIDEKIN_DEPLOY_DIR")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "deploy"
+    folder = named or Path(__file__).resolve().parents[3] / "deploy"
     if not (folder / "triton" / "launcher.py").is_file():
         raise CommandError(
             f"there is no Triton launcher in {folder}: name the project's deploy folder with "
@@ -112,15 +111,14 @@ def find_deploy_dir() -> Path:
     return folder.resolve()
 
 
-def find_triton_python(deploy_dir: Path) -> Path:
-    """Python of Triton's environment.
+def find_triton_python(named: Path | None, deploy_dir: Path) -> Path:
+    """Python of Triton's environment: the one named, else that beside the deploy folder.
 
     Raises:
         CommandError: There is none.
     """
-    named = os.environ.get("SLIDEKIN_TRITON_PYTHON")
     # Not resolved: a virtual environment's Python is a link whose place is what counts.
-    python = Path(named) if named else deploy_dir.parent / ".venv-triton" / "bin" / "python"
+    python = named or deploy_dir.parent / ".venv-triton" / "bin" / "python"
     if not python.is_file():
         raise CommandError(
             f"Triton's environment is missing: there is no {python}; make it with `make env`, or "

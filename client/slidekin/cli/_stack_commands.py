@@ -68,12 +68,10 @@ def up(
         raise typer.BadParameter("give either --models or --bundle", param_hint="--bundle")
     if models is not None and not models.is_file():
         raise typer.BadParameter(f"there is no file {models}", param_hint="--models")
-    deploy = deploy_dir.resolve() if deploy_dir else _stack.find_deploy_dir()
+    deploy = _stack.find_deploy_dir(deploy_dir)
     plan = _stack.Plan(
         home=(home or default_home()).absolute(),
-        triton_python=triton_python.absolute()
-        if triton_python
-        else _stack.find_triton_python(deploy),
+        triton_python=_stack.find_triton_python(triton_python, deploy),
         deploy_dir=deploy,
         models=models,
         bundle=bundle,

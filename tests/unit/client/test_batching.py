@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +21,9 @@ def test_patches_keep_their_order_and_messages_stay_between_their_bounds(sizes: 
     assert [p.x_px for batch in batches for p in batch.patches] == list(range(len(sizes)))
     for batch in batches:
         assert len(batch.patches) == 1 or sum(p.ByteSize() for p in batch.patches) <= FULL_BYTES
-    for batch in batches[:-1]:
+    for batch, after in itertools.pairwise(batches):
         full = sum(p.ByteSize() for p in batch.patches)
-        following = batches[batches.index(batch) + 1].patches[0].ByteSize()
+        following = after.patches[0].ByteSize()
         assert full >= FILL_BYTES or full + following > FULL_BYTES
 
 

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from tests.unit.client.recorder import Recorder, serving
 
 from slidekin import (
     AccessDeniedError,
@@ -26,7 +27,6 @@ from slidekin import (
     UnimplementedError,
 )
 from slidekin.v1 import slides_pb2
-from tests.unit.client.recorder import Recorder, serving
 
 KINDS = {
     "CANCELLED": CallCancelledError,
@@ -50,9 +50,12 @@ ONCE = Retry(attempts=1)
 
 
 def _raised(behaviour: Any, retry: Retry = ONCE) -> ServiceError:
-    with serving(Recorder(GetSlide=behaviour)) as target, Client(target, retry=retry) as client:
-        with pytest.raises(ServiceError) as caught:
-            client.get_slide("s", collection="a")
+    with (
+        serving(Recorder(GetSlide=behaviour)) as target,
+        Client(target, retry=retry) as client,
+        pytest.raises(ServiceError) as caught,
+    ):
+        client.get_slide("s", collection="a")
     return caught.value
 
 

@@ -61,5 +61,5 @@ def test_no_pause_outlasts_the_budget():
         (_error(NotFoundError), False),
     ],
 )
-def test_only_what_passes_is_tried_again(error: ServiceError, again: bool):
+def test_only_what_passes_is_tried_again(error: ServiceError, *, again: bool):
     assert (_attempts(Retry(), 100, Clock()).pause_s(error) is not None) is again

@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.drawing import draw_slide
+from tests.unit.client.recorder import Recorder, serving
 
 from slidekin import (
     AsyncClient,
@@ -24,8 +26,6 @@ from slidekin import (
     UnreadableSlideError,
 )
 from slidekin.v1 import admin_pb2, search_pb2, slides_pb2
-from tests.drawing import draw_slide
-from tests.unit.client.recorder import Recorder, serving
 
 SLIDE = Slide("collections/a/slides/s")
 KIB = 1024
@@ -119,9 +119,12 @@ def test_a_patch_that_fits_no_message_is_refused_before_it_travels():
     def limits(_request: Any, _context: grpc.ServicerContext) -> Any:
         return admin_pb2.GetStatusResponse(limits=admin_pb2.Limits(max_message_bytes=1024 * KIB))
 
-    with serving(Recorder(GetStatus=limits)) as target, Client(target) as client:
-        with pytest.raises(InvalidRequestError, match=r"patch 1 at \(1, 0\)"):
-            client.add_slide_images(SLIDE, [_images(1)[0], ImagePatch(1, 0, bytes(1024 * KIB))])
+    with (
+        serving(Recorder(GetStatus=limits)) as target,
+        Client(target) as client,
+        pytest.raises(InvalidRequestError, match=r"patch 1 at \(1, 0\)"),
+    ):
+        client.add_slide_images(SLIDE, [_images(1)[0], ImagePatch(1, 0, bytes(1024 * KIB))])
 
 
 def test_an_early_answer_ends_the_making_of_patches():
@@ -196,7 +199,10 @@ def test_hits_that_were_handed_out_are_not_taken_back():
 
 def test_a_slide_from_disk_is_read_again_and_its_mosaic_picked_once(drawn: Path):
     flaky, stages = Flaky(), []
-    with serving(Recorder(SearchSlide=flaky.search)) as target, Client(target, retry=FAST) as client:
+    with (
+        serving(Recorder(SearchSlide=flaky.search)) as target,
+        Client(target, retry=FAST) as client,
+    ):
         result = client.search_slide(
             drawn, collection="a", progress=lambda stage, _done, _total: stages.append(stage)
         )

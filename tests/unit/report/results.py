@@ -89,11 +89,7 @@ RESULT = SearchResult(
     timings=Timings(total_s=1.5, encode_s=4.0, search_s=0.01, rank_s=0.001),
 )
 PICTURES = Pictures(
-    {
-        "collections/c/slides/found-1": Thumbnails(
-            slide=jpeg("white"), patches={3: jpeg("black")}
-        )
-    }
+    {"collections/c/slides/found-1": Thumbnails(slide=jpeg("white"), patches={3: jpeg("black")})}
 )
 
 

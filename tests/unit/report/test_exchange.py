@@ -3,9 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from tests.unit.report.results import RESULT, with_random_weights
+
 from slidekin import RankingDetails
 from slidekin.report import to_geojson, to_json
-from tests.unit.report.results import RESULT, with_random_weights
 
 
 def test_json_holds_ranking_evidence_hits_and_facts():
@@ -46,8 +47,12 @@ def test_geojson_is_made_of_closed_squares_in_level_0_pixels():
 
 def test_geojson_tells_query_patches_from_matches_and_links_them():
     features = to_geojson(RESULT)["features"]
-    query = [feature["properties"] for feature in features if feature["properties"]["role"] == "query"]
-    match = [feature["properties"] for feature in features if feature["properties"]["role"] == "match"]
+    query = [
+        feature["properties"] for feature in features if feature["properties"]["role"] == "query"
+    ]
+    match = [
+        feature["properties"] for feature in features if feature["properties"]["role"] == "match"
+    ]
     assert [properties["patch_index"] for properties in query] == [0, 1, 2]
     assert query[0]["matches"][0]["slide"] == "collections/c/slides/found-1"
     assert query[2]["matches"] == []

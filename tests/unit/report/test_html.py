@@ -6,10 +6,10 @@ import html.parser
 import re
 
 import pytest
+from tests.unit.report.results import HOSTILE, PICTURES, RESULT, jpeg, with_random_weights
 
 from slidekin import Query
 from slidekin.report import Pictures, render_html
-from tests.unit.report.results import HOSTILE, PICTURES, RESULT, jpeg, with_random_weights
 
 _VOID = {"meta", "img", "link", "br", "image", "rect"}
 
@@ -56,7 +56,9 @@ def _uri(picture: bytes) -> str:
 def test_the_page_loads_and_runs_nothing(page: Page):
     text = render_html(RESULT, PICTURES)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    sources = [a.get("src") or a.get("href") or "" for tag, a in page.tags if tag in {"img", "image"}]
+    sources = [
+        a.get("src") or a.get("href") or "" for tag, a in page.tags if tag in {"img", "image"}
+    ]
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|https?://", text)

@@ -165,6 +165,8 @@ class AsyncClient:
 
         See `Client.add_slide`.
         """
+        # Asked first: nobody there is said before a slide of gigabytes is read.
+        limits = await self._caller.limits()
         async with open_source(as_source(source), progress=progress) as opened:
             wanted = await asyncio.to_thread(
                 opened.facts,
@@ -176,7 +178,6 @@ class AsyncClient:
             held = await self._caller.find_slide(wanted.name)
             if held is not None and _calls.held_already(held, wanted, replace=replace):
                 return AddedSlide(held, already_present=True, index_version=0)
-            limits = await self._caller.limits()
             await asyncio.to_thread(opened.pick)
             thumbnail = await asyncio.to_thread(
                 opened.thumbnail, max_bytes=limits.max_thumbnail_bytes
@@ -338,6 +339,7 @@ class AsyncClient:
 
         See `Client.search_slide`.
         """
+        await self._caller.limits()  # nobody there is said before the slide is read
         async with open_source(as_source(source), progress=progress, query=True) as opened:
             mosaic = await asyncio.to_thread(opened.pick)
 

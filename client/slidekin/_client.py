@@ -185,6 +185,8 @@ class Client:
             SlideError: The slide cannot be used.
             AlreadyExistsError: Another slide of that id is there, and ``replace`` is not set.
         """
+        # Asked first: nobody there is said before a slide of gigabytes is read.
+        limits = self._caller.limits()
         with OpenSource(as_source(source), progress=progress) as opened:
             wanted = opened.facts(
                 slide_name(opened.slide_id, collection),
@@ -195,7 +197,6 @@ class Client:
             held = self._caller.find_slide(wanted.name)
             if held is not None and _calls.held_already(held, wanted, replace=replace):
                 return AddedSlide(held, already_present=True, index_version=0)
-            limits = self._caller.limits()
             opened.pick()
             return self._caller.add(
                 wanted,
@@ -366,6 +367,7 @@ class Client:
         Raises:
             SlideError: The slide cannot be used.
         """
+        self._caller.limits()  # nobody there is said before the slide is read
         with OpenSource(as_source(source), progress=progress, query=True) as opened:
             patches = len(opened.pick().positions)
 

@@ -34,9 +34,9 @@ class Timeouts:
 
     unary_s: float = 30.0
     """Small questions: everything without pixels."""
-    search_s: float = 600.0
-    """One search, from its first message to its ranking. Reading the slide is not counted until
-    the first patch travels."""
+    search_s: float = 1800.0
+    """One search, from its first message to its ranking: 150 patches take minutes where networks
+    run on a CPU. Reading the slide is not counted until the first patch travels."""
     add_slide_s: float = 1800.0
     """Adding one slide, from its first message until it is on disk."""
     export_s: float = 3600.0

@@ -74,12 +74,14 @@ def connect(server: str | None) -> Client:
     return Client(server)
 
 
-def random_weights_warning() -> None:
-    """Says that answers mean nothing yet."""
-    warn(
-        "the networks' weights are random: answers show that the system works and say nothing of "
-        "tissue"
-    )
+RANDOM_WEIGHTS = (
+    "the networks' weights are random: answers show that the system works and say nothing of tissue"
+)
+
+
+def say_random_weights() -> None:
+    """Says beside an answer, where the answer goes, that it means nothing yet."""
+    out_console().print(f"[bold yellow]random weights:[/] {RANDOM_WEIGHTS}", soft_wrap=True)
 
 
 def escape(text: str) -> str:

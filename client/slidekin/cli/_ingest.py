@@ -32,13 +32,13 @@ from slidekin._exceptions import (
 from slidekin._types import SlideSource
 from slidekin.cli._common import (
     FAILED,
+    RANDOM_WEIGHTS,
     CollectionOption,
     ServerOption,
     connect,
     err_console,
     escape,
     out_console,
-    random_weights_warning,
     warn,
 )
 from slidekin.cli._finding import FoundSlide, find_slides
@@ -122,7 +122,7 @@ def ingest(
         _check_labels(labels, labelled, slides)
     with connect(server) as client:
         if client.status().model.random_weights:
-            random_weights_warning()
+            warn(RANDOM_WEIGHTS)
         try:
             client.get_collection(collection)
         except NotFoundError:
@@ -174,32 +174,37 @@ def _run(job: _Job, slides: Sequence[FoundSlide], jobs: int) -> _Summary:
         overall = progress.add_task("slides", total=len(unique), stage="")
         waiting = list(reversed(unique))
         running: dict[Future[tuple[_Outcome, int]], FoundSlide] = {}
-        while waiting or running:
-            # Handed out one by one: a service that is gone leaves the rest untried.
-            while waiting and len(running) < jobs and gone is None:
-                slide = waiting.pop()
-                running[pool.submit(_add_shown, job, slide, progress)] = slide
-            if not running:
-                break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                slide = running.pop(future)
-                progress.advance(overall)
-                try:
-                    outcome, patches = future.result()
-                except (UnavailableError, AccessDeniedError) as error:
-                    gone = str(error)
-                    summary.failures.append((slide, gone))
-                except (SlidekinError, OSError, ValueError) as error:
-                    summary.failures.append((slide, _reason(error, slide)))
-                    progress.console.print(f"[red]failed[/]   {escape(slide.slide_id)}")
-                else:
-                    summary.count(outcome)
-                    summary.patches += patches
-                    progress.console.print(
-                        f"[green]{outcome.value}[/]  {escape(slide.slide_id)}"
-                        + (f"  {patches} patches" if patches else "")
-                    )
+        try:
+            while waiting or running:
+                # Handed out one by one: a service that is gone leaves the rest untried.
+                while waiting and len(running) < jobs and gone is None:
+                    slide = waiting.pop()
+                    running[pool.submit(_add_shown, job, slide, progress)] = slide
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    slide = running.pop(future)
+                    progress.advance(overall)
+                    try:
+                        outcome, patches = future.result()
+                    except (UnavailableError, AccessDeniedError) as error:
+                        gone = str(error)
+                        summary.failures.append((slide, gone))
+                    except (SlidekinError, OSError, ValueError) as error:
+                        summary.failures.append((slide, _reason(error, slide)))
+                        progress.console.print(f"[red]failed[/]   {escape(slide.slide_id)}")
+                    else:
+                        summary.count(outcome)
+                        summary.patches += patches
+                        progress.console.print(
+                            f"[green]{outcome.value}[/]  {escape(slide.slide_id)}"
+                            + (f"  {patches} patches" if patches else "")
+                        )
+        except KeyboardInterrupt:
+            # Else the pool would wait for the slides under way to be encoded.
+            job.client.close()
+            raise
     summary.count(_Outcome.FAILED, len(summary.failures))
     summary.count(_Outcome.NOT_TRIED, len(waiting))
     return summary

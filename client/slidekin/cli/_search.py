@@ -27,7 +27,7 @@ from slidekin.cli._common import (
     err_console,
     escape,
     out_console,
-    random_weights_warning,
+    say_random_weights,
 )
 from slidekin.cli._filters import parse_filter
 from slidekin.report import fetch_pictures, render_html, to_geojson, to_json, with_stored_query
@@ -178,7 +178,7 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 def _show(result: SearchResult, written: list[Path]) -> None:
     console = out_console()
     if result.random_weights:
-        random_weights_warning()
+        say_random_weights()
     table = Table(
         title=f"Slides like {escape(result.query.slide_id)}, of collection "
         f"{escape(result.collection.rpartition('/')[2])}",

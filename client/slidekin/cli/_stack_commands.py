@@ -20,7 +20,7 @@ from slidekin.cli._common import (
     err_console,
     escape,
     out_console,
-    random_weights_warning,
+    say_random_weights,
 )
 from slidekin.cli._home import default_home, read_stack
 
@@ -123,7 +123,7 @@ def status(home: HomeOption = None, server: ServerOption = None) -> None:
     out = out_console()
     out.print(_facts(client.target, found))
     if found.model.random_weights:
-        random_weights_warning()
+        say_random_weights()
     if found.model.networks:
         out.print(_networks(found))
     out.print(collections_table(collections) if collections else "no collections yet")

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.client.encoder import quick_encoder
 from tests.service_process import ServiceProcess
+from tests.unit.server.made_bundles import write_bundle
 from typer.testing import CliRunner, Result
 
 from slidekin import Client
@@ -235,3 +237,25 @@ def test_a_real_process_searches_into_a_pipe(
     assert done.returncode == 0, done.stderr
     assert "adipose-p1-s1" in done.stdout
     assert "\x1b[" not in done.stdout
+
+
+def test_an_answer_of_random_networks_says_so(drawn: Path, tmp_path: Path):
+    with quick_encoder() as url:
+        bundle = write_bundle(tmp_path / "bundle", random_weights=True)
+        overrides = {
+            "model": {"bundle": str(bundle), "allow_random_weights": True},
+            "triton": {"url": url},
+        }
+        with ServiceProcess(tmp_path / "run", overrides, codes_only=False) as service:
+            server = ["--server", service.url]
+            slide = str(drawn / "adipose-p1-s1.tiff")
+            added = CliRunner().invoke(app, ["ingest", slide, "-c", "a", *server])
+            out = tmp_path / "out.json"
+            found = CliRunner().invoke(
+                app, ["search", slide, "-c", "a", "--json", str(out), *server]
+            )
+            status = CliRunner().invoke(app, ["status", *server])
+    assert "weights are random" in added.stderr
+    assert "weights are random" in found.stdout
+    assert "weights are random" in status.stdout
+    assert json.loads(out.read_text())["random_weights"] is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -282,3 +283,24 @@ async def test_the_asynchronous_client_starts_again_what_can_be_made_anew():
         async with AsyncClient(target, retry=FAST) as client:
             added = await client.add_slide_images(SLIDE, _images(4))
     assert (added.slide.patch_count, flaky.starts) == (4, 2)
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_search_ends_on_both_sides_and_lets_go_of_the_slide(drawn: Path):
+    reached, cancelled = threading.Event(), threading.Event()
+
+    def never(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        context.add_callback(cancelled.set)
+        next(requests)
+        reached.set()
+        cancelled.wait(60)
+        yield from ()
+
+    with serving(Recorder(SearchSlide=never)) as target:
+        async with AsyncClient(target) as client:
+            search = asyncio.create_task(client.search_slide(drawn, collection="a"))
+            assert await asyncio.to_thread(reached.wait, 60)
+            search.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await search
+        assert await asyncio.to_thread(cancelled.wait, 30)

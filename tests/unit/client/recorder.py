@@ -69,10 +69,13 @@ class Recorder(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def serving(recorder: Recorder) -> Iterator[str]:
-    """The recorder's address while it serves."""
+def serving(recorder: Recorder, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+    """The recorder's address while it serves, in plain text or encrypted."""
     server = grpc.server(ThreadPoolExecutor(8), handlers=[recorder])
-    port = server.add_insecure_port("127.0.0.1:0")
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     try:
         yield f"127.0.0.1:{port}"

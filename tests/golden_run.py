@@ -157,7 +157,11 @@ class _Database:
             patient_id=facts["patient"] or "",
             label=facts["label"] or "",
         )
-        header = slides_pb2.AddSlideHeader(slide=slide, model_fingerprint=_FINGERPRINT)
+        header = slides_pb2.AddSlideHeader(
+            slide=slide,
+            model_fingerprint=_FINGERPRINT,
+            patch_count=int(np.sum(self._columns["slide"] == number)),
+        )
         yield slides_pb2.AddSlideRequest(header=header)
         for batch in self._batches(number):
             yield slides_pb2.AddSlideRequest(patches=batch)

@@ -190,19 +190,19 @@ class Calls:
         replace: bool = False,
         fingerprint: str | None = None,
         thumbnail: common_pb2.Image | None = None,
-        patch_count: int = 0,
+        patch_count: int | None = None,
         **facts: Any,
     ) -> Iterator[slides_pb2.AddSlideRequest]:
-        """The messages that add a slide."""
+        """The messages that add a slide; ``patch_count=0`` leaves their number open."""
+        messages = patch_messages(patches) if isinstance(patches, PatchCodes) else patches
         header = slides_pb2.AddSlideHeader(
             slide=slides_pb2.Slide(name=self.name(slide), **facts),
             replace=replace,
             model_fingerprint=self.fingerprint if fingerprint is None else fingerprint,
             thumbnail=thumbnail,
-            patch_count=patch_count,
+            patch_count=len(messages) if patch_count is None else patch_count,
         )
         yield slides_pb2.AddSlideRequest(header=header)
-        messages = patch_messages(patches) if isinstance(patches, PatchCodes) else patches
         for batch in batches(messages):
             yield slides_pb2.AddSlideRequest(patches=batch)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from slidekin.v1 import common_pb2
-from slidekin_server.api.validation import Checker, checking, refuse
+from slidekin_server.api.validation import Checker, InvalidRequestError, checking, refuse
 from slidekin_server.archive.patches import Patch
 from slidekin_server.config import Limits
 from slidekin_server.encoding import (
@@ -65,12 +65,7 @@ class PatchReader:
         with checking() as check:
             for message in messages:
                 if self._read >= self._limits.max_patches_per_slide:
-                    raise refuse(
-                        "patches",
-                        f"there are more than {self._limits.max_patches_per_slide}; take a sparser "
-                        "mosaic",
-                        reason="TOO_MANY_PATCHES",
-                    )
+                    raise too_many_patches("patches", self._limits)
                 index = self._read
                 self._read += 1
                 patch = self._patch(check, index, message)
@@ -98,6 +93,15 @@ class PatchReader:
                 check.fault(field, "holds neither an image nor a code")
                 content = None
         return None if content is None else Patch(index, message.x_px, message.y_px, content)
+
+
+def too_many_patches(field: str, limits: Limits) -> InvalidRequestError:
+    """Return the error for a slide or query of more patches than are taken."""
+    return refuse(
+        field,
+        f"there are more than {limits.max_patches_per_slide}; take a sparser mosaic",
+        reason="TOO_MANY_PATCHES",
+    )
 
 
 def picture(

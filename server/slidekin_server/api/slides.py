@@ -11,7 +11,7 @@ from slidekin.v1 import slides_pb2, slides_pb2_grpc
 from slidekin_server.api import messages
 from slidekin_server.api.errors import IncompleteStreamError
 from slidekin_server.api.options import read_filter
-from slidekin_server.api.patches import PatchReader, picture
+from slidekin_server.api.patches import PatchReader, picture, too_many_patches
 from slidekin_server.api.streams import StreamGate, batches, first, settle
 from slidekin_server.api.validation import (
     MAX_PAGE_SIZE,
@@ -271,9 +271,9 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
             for field in ("width_px", "height_px", "patch_size_px"):
                 check.in_range(f"header.slide.{field}", getattr(slide, field), 0, _MAX_PX)
             check.in_range("header.slide.mpp", slide.mpp, 0.0, _MAX_MPP)
-            check.in_range(
-                "header.patch_count", header.patch_count, 0, self._limits.max_patches_per_slide
-            )
+            check.in_range("header.patch_count", header.patch_count, 0, _MAX_PX)
+            if header.patch_count > self._limits.max_patches_per_slide:
+                raise too_many_patches("header.patch_count", self._limits)
             whole = None
             if header.HasField("thumbnail"):
                 whole = picture(check, "header.thumbnail", header.thumbnail, self._limits)

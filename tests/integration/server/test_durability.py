@@ -84,7 +84,7 @@ def test_sigkill_amid_a_stream_stores_nothing_of_it(tmp_path: Path) -> None:
             half_sent, release = threading.Event(), threading.Event()
 
             def half() -> Iterator[slides_pb2.AddSlideRequest]:
-                messages = list(calls.additions("half", codes))
+                messages = list(calls.additions("half", codes, patch_count=0))
                 yield from messages[:4]
                 half_sent.set()
                 release.wait(60)
@@ -109,7 +109,7 @@ def test_a_cancelled_stream_stores_nothing(calls: Calls) -> None:
             half_sent: threading.Event = half_sent,
             release: threading.Event = release,
         ) -> Iterator[slides_pb2.AddSlideRequest]:
-            yield from list(calls.additions("half", codes))[:sent]
+            yield from list(calls.additions("half", codes, patch_count=0))[:sent]
             half_sent.set()
             release.wait(60)
 
@@ -128,7 +128,7 @@ import grpc
 from tests.service_calls import Calls, random_codes
 calls = Calls(grpc.insecure_channel(sys.argv[1]), sys.argv[2])
 def half():
-    yield from list(calls.additions("half", random_codes(1, 40)))[:4]
+    yield from list(calls.additions("half", random_codes(1, 40), patch_count=0))[:4]
     print("half", flush=True)
     threading.Event().wait()
 calls.slides.AddSlide(half())
@@ -156,7 +156,7 @@ def test_a_deadline_amid_a_stream_stores_nothing(calls: Calls) -> None:
     release = threading.Event()
 
     def half() -> Iterator[slides_pb2.AddSlideRequest]:
-        yield from list(calls.additions("half", random_codes(1, 40)))[:4]
+        yield from list(calls.additions("half", random_codes(1, 40), patch_count=0))[:4]
         release.wait(60)
 
     with pytest.raises(grpc.RpcError) as caught:

@@ -158,6 +158,20 @@ def test_hits_come_back_while_the_stream_is_open(calls: Calls) -> None:
     assert kinds == ["patch_hits"] * 8 + ["ranked_slides"]
 
 
+def test_a_refusal_does_not_wait_for_the_end_of_the_stream(calls: Calls) -> None:
+    wrong_width = random_codes(1, texture_bits=64)
+    release = threading.Event()
+
+    def questions() -> Iterator[search_pb2.SearchSlideRequest]:
+        yield from list(calls.questions(wrong_width))[:2]
+        release.wait(60)
+
+    failure = refused(calls.search_stream, questions())
+    assert not release.is_set()
+    release.set()
+    assert failure.info.reason == "TEXTURE_WIDTH"
+
+
 def test_each_mode_says_which_search_answered(calls: Calls) -> None:
     fill(calls)
     known, unknown = random_codes(1), random_codes(99)

@@ -20,6 +20,9 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 2
 fi
 
+# An older environment of ours may come first on the path and is about to go.
+python=$("$python" -c 'import sys; print(sys._base_executable)')
+
 stamp=$folder/.made-from
 wanted=$(cat "$lock" pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
@@ -34,7 +37,7 @@ rm -rf "$folder"
 "$python" -m venv "$folder"
 pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input)
 
-torch=$(grep -E '^torch==' "$lock" || true)
+torch=$(grep -oE '^torch==[^ ]+' "$lock" || true)
 if [ -n "$torch" ]; then
     "${pip[@]}" install --quiet ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --no-deps "$torch"
     "$folder/bin/python" - <<'PY'

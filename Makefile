@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden bench-slide lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden bench-slide bench-index lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,13 @@ golden: env ## Replay golden files through the gRPC API: make golden DIR=folder
 
 bench-slide: env ## Mosaic of a drawn 40,000 x 40,000 px slide: seconds and memory, as JSON lines
 	@python -m tests.bench.bench_slide
+
+SIZES ?= 100000 1000000 10000000
+BENCH_OUT ?= bench-index.jsonl
+bench-index: env ## Index and its rivals at SIZES patches, as JSON lines; then docs/benchmarks.md
+	@python -c 'import faiss, matplotlib' || { echo "bench-index: pip install -e '.[bench]'"; exit 1; }
+	@PYTHONPATH=. python -m tests.bench.bench_index --sizes "$(SIZES)" --out $(BENCH_OUT)
+	@PYTHONPATH=. python -m tests.bench.report $(BENCH_OUT)
 
 lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
 	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml

@@ -12,7 +12,10 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
+from numba import (
+    carray,  # type: ignore[attr-defined]
+    types,
+)
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -90,3 +93,67 @@ highest_bit: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: builder.sub(_63, builder.ctlz(word, _TRUE))
 )
 """Return the place of a word's highest bit that is set; the word must not be 0."""
+
+_VECTOR_WORDS = 8
+
+
+def _vectors_differ(vectors: int) -> Callable[[int, int], int]:
+    """Make a function that counts the bits in which so many vectors of words differ.
+
+    One instruction counts those of eight words where the processor has it; LLVM's own vectoriser
+    does not come upon it, which costs a factor of three. (Elsewhere LLVM makes the best of it.)
+    """
+    word = ir.IntType(64)
+    vector = ir.VectorType(word, _VECTOR_WORDS)
+
+    def emit(builder: Any, one: ir.Value, other: ir.Value) -> ir.Value:
+        def call(name: str, result: ir.Type, argument: ir.Value) -> ir.Value:
+            signature = ir.FunctionType(result, [vector])
+            function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+                builder.module, signature, name
+            )
+            return builder.call(function, [argument])
+
+        total = ir.Constant(vector, None)
+        for place in range(vectors):
+            offset = [ir.Constant(word, place)]
+            # Textures are aligned as words are; a vector is else expected to lie at 64 bytes.
+            left, right = (
+                builder.load(
+                    builder.gep(builder.inttoptr(address, vector.as_pointer()), offset), align=8
+                )
+                for address in (one, other)
+            )
+            bits = call("llvm.ctpop.v8i64", vector, builder.xor(left, right))
+            total = builder.add(total, bits)
+        return call("llvm.vector.reduce.add.v8i64", word, total)
+
+    def typing(_context: Any, one: types.Type, other: types.Type) -> Any:  # noqa: ANN401
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+            return emit(builder, *arguments)
+
+        return types.int64(one, other), generate
+
+    return cast(Callable[[int, int], int], intrinsic(typing))
+
+
+_bits_of_8_words = _vectors_differ(1)
+_bits_of_16_words = _vectors_differ(2)
+
+
+@inlined
+def distance_bits(one: int, other: int, words: int) -> int:
+    """Count the bits in which the textures at two addresses differ."""
+    if words == 2 * _VECTOR_WORDS:
+        return _bits_of_16_words(one, other)
+    bits = 0
+    word = 0
+    while word + _VECTOR_WORDS <= words:
+        bits += _bits_of_8_words(one + 8 * word, other + 8 * word)
+        word += _VECTOR_WORDS
+    while word < words:
+        left = carray(pointer(one + 8 * word), (1,), np.uint64)[0]
+        right = carray(pointer(other + 8 * word), (1,), np.uint64)[0]
+        bits += np.int64(popcount(left ^ right))
+        word += 1
+    return bits

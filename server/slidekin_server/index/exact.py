@@ -1,7 +1,8 @@
 """The exact scan: the Hamming distance of every admitted patch to every query patch, compiled.
 
 Blocks are read once for all query patches: a block's textures stay in the nearest cache while
-each query in turn is compared with them.
+each query in turn is compared with them. Distances of a whole block are computed first, without a
+branch; most often the least of them is too great already and nothing of the block is looked at.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
@@ -9,7 +10,7 @@ each query in turn is compared with them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,23 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
+    distance_bits,
     inlined,
     kernel,
     part,
 )
-from slidekin_server.index.guided import distance_bits
 from slidekin_server.index.memory import (
+    BLOCK_PATCHES,
     block_address,
     keys_of,
     patches_of,
     slides_of,
-    textures_of,
+    texture_at,
 )
+
+NO_PATCH: Final = 2**63 - 1
+"""Stands in a table of nearest patches where there is none."""
+_FAR: Final = 2**31 - 1
 
 
 @inlined
@@ -82,8 +88,23 @@ def _offer(
     return size
 
 
+@inlined
+def _block_distances(
+    address: int, count: int, query: int, words: int, distances: Int32s
+) -> np.int32:
+    """Write the distances of a block's patches to a query; return the least."""
+    least = np.int32(_FAR)
+    for slot in range(count):
+        bits = np.int32(distance_bits(texture_at(address, slot, words), query, words))
+        distances[slot] = bits
+        least = min(least, bits)
+    return least
+
+
 @kernel
 def nearest(
+    begin: int,
+    end: int,
     blocks: Int32s,
     counts: Int32s,
     bases: Int64s,
@@ -100,13 +121,15 @@ def nearest(
     """Keep the nearest patches of each query. O(patches * queries).
 
     Args:
-        blocks: Block numbers of the part of the directory to scan.
-        counts: The counts of that part.
+        begin: First place in the directory to scan.
+        end: The place to stop before.
+        blocks: The directory's block numbers.
+        counts: The directory's counts.
         bases: Addresses of the arena's segments.
         words: Words a texture.
         queries: Shape (n, words), uint64.
         admitted: Bitmap by slide number; empty where every slide is admitted.
-        following: As in the guided walk, for the same part of the directory.
+        following: As in the guided walk.
         max_distance: Hits further away than this are left out.
         distances: Shape (n, limit): a heap of distances for each query.
         orders: Shape (n, limit): slide number * 2**32 + patch index of each hit in the heap, which
@@ -114,40 +137,45 @@ def nearest(
         keys: Shape (n, limit): the key of each hit in the heap.
         sizes: Shape (n,): how many hits each heap holds.
     """
-    place = 0
-    while place < len(blocks):
+    limit = distances.shape[1]
+    of_block = np.empty(BLOCK_PATCHES, dtype=np.int32)
+    place = begin
+    while place < end:
         if len(following) and following[place] != place:
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
         slides = slides_of(address)
-        textures = textures_of(address, words)
         for query in range(len(queries)):
             bound = max_distance
-            if sizes[query] == distances.shape[1]:
+            if sizes[query] == limit:
                 bound = min(bound, distances[query, 0])
+            texture = queries[query].ctypes.data
+            if _block_distances(address, counts[place], texture, words, of_block) > bound:
+                continue
             for slot in range(counts[place]):
-                if len(admitted) and not admitted[slides[slot]]:
+                bits = of_block[slot]
+                if bits > bound or (len(admitted) and not admitted[slides[slot]]):
                     continue
-                bits = distance_bits(textures, slot, queries[query], words)
-                if bits <= bound:
-                    order = (np.int64(slides[slot]) << 32) | patches_of(address)[slot]
-                    sizes[query] = _offer(
-                        distances[query],
-                        orders[query],
-                        keys[query],
-                        sizes[query],
-                        bits,
-                        order,
-                        keys_of(address)[slot],
-                    )
-                    if sizes[query] == distances.shape[1]:
-                        bound = min(max_distance, distances[query, 0])
+                order = (np.int64(slides[slot]) << 32) | patches_of(address)[slot]
+                sizes[query] = _offer(
+                    distances[query],
+                    orders[query],
+                    keys[query],
+                    sizes[query],
+                    bits,
+                    order,
+                    keys_of(address)[slot],
+                )
+                if sizes[query] == limit:
+                    bound = min(max_distance, distances[query, 0])
         place += 1
 
 
 @kernel
 def nearest_of_each_slide(
+    begin: int,
+    end: int,
     blocks: Int32s,
     counts: Int32s,
     bases: Int64s,
@@ -156,12 +184,18 @@ def nearest_of_each_slide(
     admitted: Bytes,
     following: Int32s,
     max_distance: int,
+    limit: int,
     best: Int64s,
 ) -> None:
-    """Keep each slide's nearest patch to each query. O(patches * queries).
+    """Keep each slide's nearest patch to each query, of the nearest slides. O(patches * queries).
+
+    Once ``limit`` slides are known, patches further away than the furthest of them are passed over
+    without a look at the table of slides.
 
     Args:
-        blocks: As in `nearest`, and so the rest.
+        begin: As in `nearest`, and so the rest.
+        end: See `nearest`.
+        blocks: See `nearest`.
         counts: See `nearest`.
         bases: See `nearest`.
         words: See `nearest`.
@@ -169,26 +203,44 @@ def nearest_of_each_slide(
         admitted: See `nearest`.
         following: See `nearest`.
         max_distance: See `nearest`.
+        limit: How many slides are wanted of each query; all of these are right in ``best``.
         best: Shape (n, slide numbers), int64: distance * 2**32 + patch index of the nearest patch
-            so far, -1 where there is none.
+            so far, `NO_PATCH` where there is none.
     """
-    place = 0
-    while place < len(blocks):
+    # By query and distance: slides whose nearest patch lies there. `kept` counts those in reach.
+    slides_at = np.zeros((len(queries), 64 * words + 1), dtype=np.int32)
+    kept = np.zeros(len(queries), dtype=np.int64)
+    bounds = np.full(len(queries), min(max_distance, 64 * words), dtype=np.int64)
+    of_block = np.empty(BLOCK_PATCHES, dtype=np.int32)
+    place = begin
+    while place < end:
         if len(following) and following[place] != place:
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
         slides = slides_of(address)
         patches = patches_of(address)
-        textures = textures_of(address, words)
         for query in range(len(queries)):
+            texture = queries[query].ctypes.data
+            least = _block_distances(address, counts[place], texture, words, of_block)
+            if least > bounds[query]:
+                continue
             for slot in range(counts[place]):
-                slide = slides[slot]
-                if len(admitted) and not admitted[slide]:
+                bits, slide = of_block[slot], slides[slot]
+                if bits > bounds[query] or (len(admitted) and not admitted[slide]):
                     continue
-                bits = distance_bits(textures, slot, queries[query], words)
-                if bits <= max_distance:
-                    found = (np.int64(bits) << 32) | patches[slot]
-                    if best[query, slide] == -1 or found < best[query, slide]:
-                        best[query, slide] = found
+                found = (np.int64(bits) << 32) | patches[slot]
+                known = best[query, slide]
+                if found >= known:
+                    continue
+                best[query, slide] = found
+                if known != NO_PATCH:
+                    slides_at[query, known >> 32] -= 1
+                    if known >> 32 <= bounds[query]:
+                        kept[query] -= 1
+                slides_at[query, bits] += 1
+                kept[query] += 1
+                while kept[query] - slides_at[query, bounds[query]] >= limit:
+                    kept[query] -= slides_at[query, bounds[query]]
+                    bounds[query] -= 1
         place += 1

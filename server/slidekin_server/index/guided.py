@@ -20,10 +20,10 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
+    distance_bits,
     inlined,
     kernel,
     part,
-    popcount,
     prefetch,
 )
 from slidekin_server.index.memory import (
@@ -32,7 +32,6 @@ from slidekin_server.index.memory import (
     patches_of,
     slides_of,
     texture_at,
-    textures_of,
 )
 
 _MAX_KEY = 2**63 - 1
@@ -41,15 +40,6 @@ _PREFETCH_AHEAD = 16
 """Patches between asking memory for a texture and comparing it; the processor's own guess stops at
 each page."""
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
-
-
-@inlined
-def distance_bits(textures: Words, slot: int, query: Words, words: int) -> int:
-    """Count the bits in which two textures differ."""
-    bits = np.uint64(0)
-    for word in range(words):
-        bits += popcount(textures[slot, word] ^ query[word])
-    return int(np.int64(bits))
 
 
 @inlined
@@ -97,7 +87,7 @@ def _walk(
     counts: Int32s,
     bases: Int64s,
     words: int,
-    query: Words,
+    query: int,
     admitted: Bytes,
     skip: Int32s,
     place: int,
@@ -111,7 +101,7 @@ def _walk(
 ) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
-    With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of
+    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of
     equal distances the first in order of insertion counts: walking downward that is the last one
     met. One walk meets no key twice, so its own hits need not be in ``table`` while it goes on.
 
@@ -133,7 +123,6 @@ def _walk(
         keys = keys_of(address)
         slides = slides_of(address)
         patches = patches_of(address)
-        textures = textures_of(address, words)
         end = counts[place] if direction == 1 else -1
         while slot != end:
             slide = slides[slot]
@@ -153,7 +142,7 @@ def _walk(
                 ahead = texture_at(address, slot + direction * _PREFETCH_AHEAD, words)
                 for line in range(0, 8 * words, 64):
                     prefetch(ahead + line)
-                bits = distance_bits(textures, slot, query, words)
+                bits = distance_bits(texture_at(address, slot, words), query, words)
                 if bits < best + slack:
                     best = bits
                     best_slide = slide
@@ -222,6 +211,7 @@ def guided_hits(
     Returns:
         keys, distances, slides, patches: sorted by distance, ties in order of discovery.
     """
+    texture = query.ctypes.data
     table = np.full(4096, -1, dtype=np.int64)
     size = 0
     steps = max(successor_steps, predecessor_steps, 1)
@@ -251,7 +241,7 @@ def guided_hits(
                     high_place, high_slot = len(blocks), 0
                 if include_seed_key and table[_slot_of(table, seed)] != seed:
                     taken = _walk(
-                        blocks, counts, bases, words, query, admitted, following,
+                        blocks, counts, bases, words, texture, admitted, following,
                         low_place, low_slot, 1, 1, seed, threshold, table, hits[size:],
                     )  # fmt: skip
                     table = _remember(table, hits, size, size + taken)
@@ -261,13 +251,13 @@ def guided_hits(
             low_place -= 1
             low_slot = counts[low_place] - 1 if low_place >= 0 else 0
         taken = _walk(
-            blocks, counts, bases, words, query, admitted, preceding,
+            blocks, counts, bases, words, texture, admitted, preceding,
             low_place, low_slot, -1, predecessor_steps, -1, threshold, table, hits[size:],
         )  # fmt: skip
         table = _remember(table, hits, size, size + taken)
         size += taken
         taken = _walk(
-            blocks, counts, bases, words, query, admitted, following,
+            blocks, counts, bases, words, texture, admitted, following,
             high_place, high_slot, 1, successor_steps, -1, threshold, table, hits[size:],
         )  # fmt: skip
         table = _remember(table, hits, size, size + taken)

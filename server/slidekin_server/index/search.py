@@ -86,6 +86,7 @@ def exact_bags(
     *,
     slides_wanted: int,
     admitted: Admitted | None = None,
+    threads: int = 1,
 ) -> list[Bag]:
     """Search all patches of a query exactly, so that enough slides come back.
 
@@ -98,8 +99,11 @@ def exact_bags(
         textures: Shape (n, texture_bits // 8), n >= 1.
         slides_wanted: Slides to find. >= 1.
         admitted: The slides that may be found; None for all.
+        threads: Threads that share the scan. >= 1.
 
     Raises:
         ParameterError: An argument does not fit.
     """
-    return snapshot.exact(textures, limit=slides_wanted, admitted=admitted, best_per_slide=True)
+    return snapshot.exact(
+        textures, limit=slides_wanted, admitted=admitted, best_per_slide=True, threads=threads
+    )

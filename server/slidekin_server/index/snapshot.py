@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from slidekin_server.index import blocks as block_kernels
 from slidekin_server.index.admitted import Admitted
 from slidekin_server.index.errors import ParameterError
-from slidekin_server.index.exact import nearest, nearest_of_each_slide
+from slidekin_server.index.exact import NO_PATCH, nearest, nearest_of_each_slide
 from slidekin_server.index.guided import guided_hits
 from slidekin_server.index.memory import FILL_PATCHES, Arena
 from slidekin_server.index.parameters import SEED_SPACING_UNIT, GuidedParameters
@@ -29,6 +31,10 @@ patches, about 2 ms times all / admitted: both cost the same near this bound."""
 _SLIDE_TABLE_BYTES: Final = 64 * 2**20
 """Bound of the table of nearest patches by query and slide."""
 
+_THREAD_BLOCKS: Final = 256
+"""Blocks that are worth a thread of their own in a scan."""
+
+_T = TypeVar("_T")
 _NO_BITMAP: Final = np.empty(0, dtype=np.uint8)
 _NO_SKIP: Final = np.empty(0, dtype=np.int32)
 
@@ -72,6 +78,15 @@ class _Selection:
     preceding: NDArray[np.int32]
     copy: IndexSnapshot | None
     """The admitted patches alone, where they are so few that they were copied."""
+
+
+class _Heaps(NamedTuple):
+    """The nearest patches of each query in one part of the directory; see `nearest`."""
+
+    distances: NDArray[np.int32]
+    orders: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    sizes: NDArray[np.int64]
 
 
 class IndexSnapshot:
@@ -167,6 +182,7 @@ class IndexSnapshot:
         max_distance_bits: int | None = None,
         admitted: Admitted | None = None,
         best_per_slide: bool = False,
+        threads: int = 1,
     ) -> list[Bag]:
         """Search patches by a full Hamming scan. O(patches) for each; releases the GIL.
 
@@ -177,12 +193,15 @@ class IndexSnapshot:
             admitted: The slides that may be found; None for all.
             best_per_slide: At most one hit a slide, its nearest: ``limit`` slides then come back
                 wherever so many are admitted.
+            threads: Threads that share the work; results do not depend on it. >= 1.
 
         Raises:
             ParameterError: An argument does not fit.
         """
         if limit < 1:
             raise ParameterError("limit", "must be at least 1")
+        if threads < 1:
+            raise ParameterError("threads", "must be at least 1")
         if max_distance_bits is not None and max_distance_bits < 0:
             raise ParameterError("max_distance_bits", "must not be negative")
         queries = self._as_words(textures, "textures", ndim=2)
@@ -193,12 +212,13 @@ class IndexSnapshot:
                 limit=limit,
                 max_distance_bits=max_distance_bits,
                 best_per_slide=best_per_slide,
+                threads=threads,
             )
         reach = self.texture_bits
         if max_distance_bits is not None:
             reach = min(reach, max_distance_bits)
         scan = self._scan_slides if best_per_slide else self._scan_patches
-        return scan(queries, limit, reach, selection)
+        return scan(queries, limit, reach, selection, threads)
 
     def admitted_patches(self, admitted: Admitted | None) -> int:
         """Count the patches a filter admits."""
@@ -215,15 +235,29 @@ class IndexSnapshot:
         return np.flatnonzero(alive)
 
     def _scan_patches(
-        self, queries: NDArray[np.uint64], limit: int, reach: int, selection: _Selection
+        self,
+        queries: NDArray[np.uint64],
+        limit: int,
+        reach: int,
+        selection: _Selection,
+        threads: int,
     ) -> list[Bag]:
-        shape = (len(queries), min(limit, selection.patches))
-        distances = np.empty(shape, dtype=np.int32)
-        orders = np.empty(shape, dtype=np.int64)
-        keys = np.empty(shape, dtype=np.int64)
-        sizes = np.zeros(len(queries), dtype=np.int64)
-        if distances.size:
+        size = min(limit, selection.patches)
+        if not len(queries) * size:
+            nothing = np.empty(0, dtype=np.int64)
+            few = np.empty(0, dtype=np.int32)
+            return [Bag(nothing, few, nothing, few, SearchMode.EXACT) for _ in queries]
+
+        def scan(begin: int, end: int) -> _Heaps:
+            heaps = _Heaps(
+                np.empty((len(queries), size), dtype=np.int32),
+                np.empty((len(queries), size), dtype=np.int64),
+                np.empty((len(queries), size), dtype=np.int64),
+                np.zeros(len(queries), dtype=np.int64),
+            )
             nearest(
+                begin,
+                end,
                 self.directory.blocks,
                 self.directory.counts,
                 self.directory.bases,
@@ -232,48 +266,66 @@ class IndexSnapshot:
                 selection.bitmap,
                 selection.following,
                 reach,
-                distances,
-                orders,
-                keys,
-                sizes,
+                *heaps,
             )
+            return heaps
+
+        parts = self._shared_out(scan, threads)
         bags = []
-        for query, size in enumerate(sizes):
-            order = np.lexsort((orders[query, :size], distances[query, :size]))
-            places = orders[query, order]
+        for query in range(len(queries)):
+            distances, orders, keys = (
+                np.concatenate([part[column][query, : part.sizes[query]] for part in parts])
+                for column in range(3)
+            )
+            order = np.lexsort((orders, distances))[:limit]
             bags.append(
                 Bag(
-                    keys=keys[query, order],
-                    distances=distances[query, order],
-                    slides=places >> 32,
-                    patches=(places & 0xFFFFFFFF).astype(np.int32),
+                    keys=keys[order],
+                    distances=distances[order],
+                    slides=orders[order] >> 32,
+                    patches=(orders[order] & 0xFFFFFFFF).astype(np.int32),
                     mode=SearchMode.EXACT,
                 )
             )
         return bags
 
     def _scan_slides(
-        self, queries: NDArray[np.uint64], limit: int, reach: int, selection: _Selection
+        self,
+        queries: NDArray[np.uint64],
+        limit: int,
+        reach: int,
+        selection: _Selection,
+        threads: int,
     ) -> list[Bag]:
         numbers = len(self.table.added)
-        batch = max(1, _SLIDE_TABLE_BYTES // (8 * max(1, numbers)))
+        batch = max(1, _SLIDE_TABLE_BYTES // (8 * max(1, numbers) * threads))
         bags = []
-        for begin in range(0, len(queries), batch):
-            part = queries[begin : begin + batch]
-            best = np.full((len(part), numbers), -1, dtype=np.int64)
-            nearest_of_each_slide(
-                self.directory.blocks,
-                self.directory.counts,
-                self.directory.bases,
-                self._words,
-                part,
-                selection.bitmap,
-                selection.following,
-                reach,
-                best,
-            )
+        for first in range(0, len(queries), batch):
+            part = queries[first : first + batch]
+
+            def scan(
+                begin: int, end: int, part: NDArray[np.uint64] = part
+            ) -> NDArray[np.int64]:
+                best = np.full((len(part), numbers), NO_PATCH, dtype=np.int64)
+                nearest_of_each_slide(
+                    begin,
+                    end,
+                    self.directory.blocks,
+                    self.directory.counts,
+                    self.directory.bases,
+                    self._words,
+                    part,
+                    selection.bitmap,
+                    selection.following,
+                    reach,
+                    limit,
+                    best,
+                )
+                return best
+
+            best = functools.reduce(np.minimum, self._shared_out(scan, threads))
             for row in best:
-                slides = np.flatnonzero(row >= 0)
+                slides = np.flatnonzero(row != NO_PATCH)
                 distances = (row[slides] >> 32).astype(np.int32)
                 order = np.argsort(distances, kind="stable")[:limit]
                 slides = slides[order]
@@ -290,6 +342,16 @@ class IndexSnapshot:
                     )
                 )
         return bags
+
+    def _shared_out(self, scan: Callable[[int, int], _T], threads: int) -> list[_T]:
+        """Scan the directory in as many parts as threads; return what each found."""
+        places = len(self.directory.blocks)
+        threads = max(1, min(threads, places // _THREAD_BLOCKS))
+        cuts = [places * cut // threads for cut in range(threads + 1)]
+        if threads == 1:
+            return [scan(0, places)]
+        with ThreadPoolExecutor(threads, thread_name_prefix="scan") as pool:
+            return list(pool.map(scan, cuts[:-1], cuts[1:]))
 
     def _as_words(
         self, textures: NDArray[np.uint8], field: str, *, ndim: int

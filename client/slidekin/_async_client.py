@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slidekin import _calls
+from slidekin import _calls, _snapshot_calls
 from slidekin._async_caller import AsyncCaller, open_source
 from slidekin._calls import with_k
 from slidekin._names import collection_name, slide_name
@@ -34,6 +34,7 @@ from slidekin._types import (
     Slide,
     SlideFilter,
     SlideSource,
+    Snapshot,
     Status,
     Thumbnails,
     Timeouts,
@@ -87,6 +88,23 @@ class AsyncClient:
     async def status(self) -> Status:
         """What the service serves, in which state, and within which limits."""
         return await self._caller.call(_calls.get_status())
+
+    # Snapshots.
+
+    async def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service copy its store, while it is in use, and check the copy.
+
+        See `Client.create_snapshot`.
+        """
+        return await self._caller.call(_snapshot_calls.create_snapshot(), timeout_s)
+
+    async def list_snapshots(self) -> list[Snapshot]:
+        """The service's snapshots, newest first. See `Client.list_snapshots`."""
+        return await self._caller.call(_snapshot_calls.list_snapshots())
+
+    async def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service look at every byte of a snapshot. See `Client.check_snapshot`."""
+        return await self._caller.call(_snapshot_calls.check_snapshot(snapshot), timeout_s)
 
     # Collections.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slidekin import _calls
+from slidekin import _calls, _snapshot_calls
 from slidekin._caller import Caller
 from slidekin._calls import with_k
 from slidekin._names import collection_name, slide_name
@@ -33,6 +33,7 @@ from slidekin._types import (
     Slide,
     SlideFilter,
     SlideSource,
+    Snapshot,
     Status,
     Thumbnails,
     Timeouts,
@@ -88,6 +89,36 @@ class Client:
     def status(self) -> Status:
         """What the service serves, in which state, and within which limits."""
         return self._caller.call(_calls.get_status())
+
+    # Snapshots.
+
+    def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service copy its store, while it is in use, and check the copy.
+
+        Args:
+            timeout_s: None: as for a search. A store of 1 GB takes about ten seconds.
+
+        Raises:
+            ResourceExhaustedError: The service's disk is full.
+        """
+        return self._caller.call(_snapshot_calls.create_snapshot(), timeout_s)
+
+    def list_snapshots(self) -> list[Snapshot]:
+        """The service's snapshots, newest first, as their manifests tell."""
+        return self._caller.call(_snapshot_calls.list_snapshots())
+
+    def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service look at every byte of a snapshot.
+
+        Args:
+            snapshot: Its name.
+            timeout_s: None: as for a search.
+
+        Raises:
+            InternalError: It is damaged.
+            NotFoundError: There is none of that name.
+        """
+        return self._caller.call(_snapshot_calls.check_snapshot(snapshot), timeout_s)
 
     # Collections.
 

@@ -32,3 +32,15 @@ def slide_name(slide: str, collection: str | None) -> str:
     if not slide or "/" in slide:
         raise ValueError(f"{slide!r} is no slide id: it must not be empty or contain '/'")
     return f"{collection_name(collection)}/slides/{slide}"
+
+
+def snapshot_name(snapshot: str) -> str:
+    """``20260101T...`` or ``snapshots/20260101T...`` -> ``snapshots/20260101T...``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    name = snapshot if snapshot.startswith("snapshots/") else f"snapshots/{snapshot}"
+    if name.count("/") != 1 or name.endswith("/"):
+        raise ValueError(f"{snapshot!r} names no snapshot: list them to see what is there")
+    return name

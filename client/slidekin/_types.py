@@ -543,6 +543,32 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A checked copy of a service's store."""
+
+    name: str
+    """Resource name, ``snapshots/SNAPSHOT``."""
+    create_time: dt.datetime | None
+    """When the copy was begun (UTC): it holds what was acknowledged by then."""
+    sequence: int
+    """Number of the latest change it holds."""
+    size_bytes: int
+    """Of its database."""
+    sha256: str
+    """Of its database, in hex."""
+    collection_count: int
+    """Collections it holds."""
+    slide_count: int
+    """Slides it holds, damaged ones included."""
+    patch_count: int
+    """Patches it holds."""
+    damaged_slide_count: int
+    """Slides that were damaged in the store already."""
+    problem: str
+    """What is wrong with it as far as its manifest tells; empty where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What a running service serves, and in which state."""
 
@@ -566,3 +592,7 @@ class Status:
     """Slides held in all."""
     patch_count: int
     """Patches held in all."""
+    damaged_slide_count: int = 0
+    """Slides found damaged on the service's disk: in no count above, found by no search."""
+    damaged_slides: tuple[str, ...] = ()
+    """Full names of the first hundred of them. Add each again with ``replace``, or delete it."""

@@ -36,6 +36,7 @@ from slidekin._types import (
     SearchResult,
     Slide,
     SlideFilter,
+    Snapshot,
     Status,
     Thumbnails,
     Timings,
@@ -344,6 +345,24 @@ def to_status(message: admin_pb2.GetStatusResponse) -> Status:
         collection_count=message.collection_count,
         slide_count=message.slide_count,
         patch_count=message.patch_count,
+        damaged_slide_count=message.damaged_slide_count,
+        damaged_slides=tuple(message.damaged_slides),
+    )
+
+
+def to_snapshot(message: admin_pb2.Snapshot) -> Snapshot:
+    """A copy of a service's store."""
+    return Snapshot(
+        name=message.name,
+        create_time=_to_time(message.create_time, present=message.HasField("create_time")),
+        sequence=message.sequence,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        collection_count=message.collection_count,
+        slide_count=message.slide_count,
+        patch_count=message.patch_count,
+        damaged_slide_count=message.damaged_slide_count,
+        problem=message.problem,
     )
 
 

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.server import SERVICES, Parts, build_server, listen
 from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
 from slidekin_server.archive.options import DEFAULT, Profile, profiles
 from slidekin_server.archive.search import Searcher, SearchSettings
@@ -27,7 +28,7 @@ from slidekin_server.bundle import ModelBundle, load_bundle
 from slidekin_server.config import Settings
 from slidekin_server.encoding import Encoder, EncoderState, EncoderStatus, ImageLimits
 from slidekin_server.index import GuidedParameters
-from slidekin_server.storage import SqliteStore
+from slidekin_server.storage import Snapshots, open_store, with_advice
 from slidekin_server.telemetry import Exposition, Metrics, get_logger, start_exposition
 
 _log = get_logger(__name__)
@@ -97,7 +98,7 @@ class _Service:
 
     async def _load(self) -> None:
         parts = self._parts
-        await asyncio.to_thread(parts.archive.load, threads=self._settings.search.thread_count)
+        await asyncio.to_thread(self._build)
         await parts.readiness.index_loaded()
         views = parts.archive.views()
         _log.info(
@@ -106,6 +107,11 @@ class _Service:
             slides=sum(len(view.facts) for view in views),
             patches=sum(view.facts.patch_count for view in views),
         )
+
+    def _build(self) -> None:
+        parts = self._parts
+        with with_advice(self._settings.storage.path, parts.backup.snapshots):
+            parts.archive.load(threads=self._settings.search.thread_count)
 
 
 @contextlib.asynccontextmanager
@@ -119,8 +125,12 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
                 settings.model.bundle,
                 allow_random_weights=settings.model.allow_random_weights,
             )
+        snapshots = Snapshots(settings.storage.snapshots_path)
         store = await asyncio.to_thread(
-            SqliteStore.open, settings.storage.path, synchronous=settings.storage.synchronous
+            open_store,
+            settings.storage.path,
+            snapshots,
+            synchronous=settings.storage.synchronous,
         )
         stack.callback(store.close)
         registry = CollectorRegistry()
@@ -144,6 +154,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         archive = Archive(store, metrics)
         parts = Parts(
             archive=archive,
+            backup=Backup(store, snapshots, metrics),
             ingest=SlideIngest(
                 archive,
                 workers,

@@ -13,6 +13,7 @@ import typer.core
 import yaml
 
 from slidekin_server.config import ConfigError, Settings, load_settings
+from slidekin_server.durability_commands import restore, snapshot, verify
 
 COMMANDS_GROUP = "slidekin_server.commands"
 """Entry points under which other packages add groups of commands."""
@@ -138,6 +139,11 @@ def show_config(
         return
     settings = _settings(config)
     typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+app.command()(snapshot)
+app.command()(restore)
+app.command()(verify)
 
 
 def _settings(config: Path | None) -> Settings:

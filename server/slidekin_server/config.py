@@ -65,7 +65,13 @@ class Storage(_Section):
     """Where slides are kept."""
 
     path: Path = Path("slidekin-data")
+    snapshots: Path | None = None
     synchronous: Literal["full", "normal"] = "full"
+
+    @property
+    def snapshots_path(self) -> Path:
+        """``snapshots``, or a folder beside the store that shares its name."""
+        return self.snapshots or self.path.with_name(f"{self.path.name}-snapshots")
 
 
 class Model(_Section):

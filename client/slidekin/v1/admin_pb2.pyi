@@ -208,6 +208,8 @@ class GetStatusResponse(message.Message):
     COLLECTION_COUNT_FIELD_NUMBER: builtins.int
     SLIDE_COUNT_FIELD_NUMBER: builtins.int
     PATCH_COUNT_FIELD_NUMBER: builtins.int
+    DAMAGED_SLIDE_COUNT_FIELD_NUMBER: builtins.int
+    DAMAGED_SLIDES_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of the service."""
     index_loaded: builtins.bool
@@ -222,6 +224,10 @@ class GetStatusResponse(message.Message):
     """Slides held in all."""
     patch_count: builtins.int
     """Patches held in all."""
+    damaged_slide_count: builtins.int
+    """Slides whose checksums were wrong when the index was loaded. They are in no count above, and no
+    search finds them.
+    """
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
         """When it started."""
@@ -233,6 +239,10 @@ class GetStatusResponse(message.Message):
     @builtins.property
     def limits(self) -> Limits:
         """What a client must keep within."""
+
+    @builtins.property
+    def damaged_slides(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Resource names of the first hundred of them. Add each again with `replace`, or delete it."""
 
     def __init__(
         self,
@@ -247,9 +257,187 @@ class GetStatusResponse(message.Message):
         collection_count: builtins.int = ...,
         slide_count: builtins.int = ...,
         patch_count: builtins.int = ...,
+        damaged_slide_count: builtins.int = ...,
+        damaged_slides: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "model", b"model", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["collection_count", b"collection_count", "encoder_message", b"encoder_message", "encoder_state", b"encoder_state", "index_loaded", b"index_loaded", "limits", b"limits", "model", b"model", "patch_count", b"patch_count", "slide_count", b"slide_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["collection_count", b"collection_count", "damaged_slide_count", b"damaged_slide_count", "damaged_slides", b"damaged_slides", "encoder_message", b"encoder_message", "encoder_state", b"encoder_state", "index_loaded", b"index_loaded", "limits", b"limits", "model", b"model", "patch_count", b"patch_count", "slide_count", b"slide_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Snapshot(message.Message):
+    """A checked copy of the store."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    COLLECTION_COUNT_FIELD_NUMBER: builtins.int
+    SLIDE_COUNT_FIELD_NUMBER: builtins.int
+    PATCH_COUNT_FIELD_NUMBER: builtins.int
+    DAMAGED_SLIDE_COUNT_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Resource name, `snapshots/{snapshot}`. The last part is its folder's name."""
+    sequence: builtins.int
+    """Number of the latest change it holds. Of two snapshots the greater one is the newer."""
+    size_bytes: builtins.int
+    """Bytes of its database."""
+    sha256: builtins.str
+    """SHA-256 of its database, in hex."""
+    collection_count: builtins.int
+    """Collections it holds."""
+    slide_count: builtins.int
+    """Slides it holds, damaged ones included."""
+    patch_count: builtins.int
+    """Patches it holds."""
+    damaged_slide_count: builtins.int
+    """Slides that were damaged in the store already."""
+    problem: builtins.str
+    """What is wrong with the snapshot as far as its manifest tells; empty where nothing is. All
+    fields but the name are then unset.
+    """
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When the copy was begun. It holds every change that was acknowledged by then."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        sequence: builtins.int = ...,
+        size_bytes: builtins.int = ...,
+        sha256: builtins.str = ...,
+        collection_count: builtins.int = ...,
+        slide_count: builtins.int = ...,
+        patch_count: builtins.int = ...,
+        damaged_slide_count: builtins.int = ...,
+        problem: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["collection_count", b"collection_count", "create_time", b"create_time", "damaged_slide_count", b"damaged_slide_count", "name", b"name", "patch_count", b"patch_count", "problem", b"problem", "sequence", b"sequence", "sha256", b"sha256", "size_bytes", b"size_bytes", "slide_count", b"slide_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateSnapshotRequest(message.Message):
+    """Request of CreateSnapshot."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateSnapshotResponse(message.Message):
+    """Response of CreateSnapshot."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshot(self) -> Snapshot:
+        """The snapshot."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Snapshot | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListSnapshotsRequest(message.Message):
+    """Request of ListSnapshots."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListSnapshotsResponse(message.Message):
+    """Response of ListSnapshots."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshots(self) -> containers.RepeatedCompositeFieldContainer[Snapshot]:
+        """The snapshots. Their manifests were read, their databases were not."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: abc.Iterable[Snapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CheckSnapshotRequest(message.Message):
+    """Request of CheckSnapshot."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`snapshots/{snapshot}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CheckSnapshotResponse(message.Message):
+    """Response of CheckSnapshot."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def snapshot(self) -> Snapshot:
+        """The snapshot, which is sound."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Snapshot | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -40,6 +40,21 @@ class AdminServiceStub:
                 request_serializer=slidekin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=slidekin_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.CreateSnapshot = channel.unary_unary(
+                '/slidekin.v1.AdminService/CreateSnapshot',
+                request_serializer=slidekin_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_admin__pb2.CreateSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/slidekin.v1.AdminService/ListSnapshots',
+                request_serializer=slidekin_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_admin__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.CheckSnapshot = channel.unary_unary(
+                '/slidekin.v1.AdminService/CheckSnapshot',
+                request_serializer=slidekin_dot_v1_dot_admin__pb2.CheckSnapshotRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_admin__pb2.CheckSnapshotResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -53,6 +68,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSnapshot(self, request, context):
+        """Copies the store into the service's folder of snapshots while it is in use, and checks every
+        byte of the copy before it counts. `slidekin-server restore` makes a store of it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Returns the snapshots that are there, newest first. They are few, so that there are no pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSnapshot(self, request, context):
+        """Looks at every byte of a snapshot: it could be restored, or the call fails with DATA_LOSS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +97,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=slidekin_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=slidekin_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=slidekin_dot_v1_dot_admin__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_admin__pb2.CreateSnapshotResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=slidekin_dot_v1_dot_admin__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_admin__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'CheckSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSnapshot,
+                    request_deserializer=slidekin_dot_v1_dot_admin__pb2.CheckSnapshotRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_admin__pb2.CheckSnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +142,87 @@ class AdminService:
             '/slidekin.v1.AdminService/GetStatus',
             slidekin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             slidekin_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.AdminService/CreateSnapshot',
+            slidekin_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+            slidekin_dot_v1_dot_admin__pb2.CreateSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.AdminService/ListSnapshots',
+            slidekin_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+            slidekin_dot_v1_dot_admin__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.AdminService/CheckSnapshot',
+            slidekin_dot_v1_dot_admin__pb2.CheckSnapshotRequest.SerializeToString,
+            slidekin_dot_v1_dot_admin__pb2.CheckSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,14 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """Returns what is served, in which state, and within which limits."""
+    CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateSnapshotRequest, _admin_pb2.CreateSnapshotResponse]
+    """Copies the store into the service's folder of snapshots while it is in use, and checks every
+    byte of the copy before it counts. `slidekin-server restore` makes a store of it again.
+    """
+    ListSnapshots: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListSnapshotsRequest, _admin_pb2.ListSnapshotsResponse]
+    """Returns the snapshots that are there, newest first. They are few, so that there are no pages."""
+    CheckSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CheckSnapshotRequest, _admin_pb2.CheckSnapshotResponse]
+    """Looks at every byte of a snapshot: it could be restored, or the call fails with DATA_LOSS."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -43,6 +51,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Returns what is served, in which state, and within which limits."""
+    CreateSnapshot: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateSnapshotRequest, _admin_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
+    """Copies the store into the service's folder of snapshots while it is in use, and checks every
+    byte of the copy before it counts. `slidekin-server restore` makes a store of it again.
+    """
+    ListSnapshots: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListSnapshotsRequest, _admin_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
+    """Returns the snapshots that are there, newest first. They are few, so that there are no pages."""
+    CheckSnapshot: _aio.UnaryUnaryMultiCallable[_admin_pb2.CheckSnapshotRequest, _admin_pb2.CheckSnapshotResponse]  # type: ignore[assignment]
+    """Looks at every byte of a snapshot: it could be restored, or the call fails with DATA_LOSS."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """What administrators and client libraries ask of a running service."""
@@ -54,5 +70,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetStatusResponse, _abc.Awaitable[_admin_pb2.GetStatusResponse]]:
         """Returns what is served, in which state, and within which limits."""
+
+    @_abc_1.abstractmethod
+    def CreateSnapshot(
+        self,
+        request: _admin_pb2.CreateSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.CreateSnapshotResponse, _abc.Awaitable[_admin_pb2.CreateSnapshotResponse]]:
+        """Copies the store into the service's folder of snapshots while it is in use, and checks every
+        byte of the copy before it counts. `slidekin-server restore` makes a store of it again.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSnapshots(
+        self,
+        request: _admin_pb2.ListSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListSnapshotsResponse, _abc.Awaitable[_admin_pb2.ListSnapshotsResponse]]:
+        """Returns the snapshots that are there, newest first. They are few, so that there are no pages."""
+
+    @_abc_1.abstractmethod
+    def CheckSnapshot(
+        self,
+        request: _admin_pb2.CheckSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.CheckSnapshotResponse, _abc.Awaitable[_admin_pb2.CheckSnapshotResponse]]:
+        """Looks at every byte of a snapshot: it could be restored, or the call fails with DATA_LOSS."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,10 +10,15 @@ from grpc.aio import ServicerContext
 
 from slidekin.v1 import admin_pb2, admin_pb2_grpc
 from slidekin_server.api import messages
+from slidekin_server.api.validation import refuse
 from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.backup import Backup
+from slidekin_server.archive.names import parse_snapshot_name, slide_name, snapshot_name
+from slidekin_server.archive.workers import Workers
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.config import Limits
 from slidekin_server.encoding import EncoderState, EncoderStatus
+from slidekin_server.storage import DamagedSnapshotError, NewerSchemaError, Snapshot
 
 _STATES = {
     EncoderState.STARTING: admin_pb2.ENCODER_STATE_STARTING,
@@ -21,6 +26,8 @@ _STATES = {
     EncoderState.UNAVAILABLE: admin_pb2.ENCODER_STATE_UNAVAILABLE,
     EncoderState.CANARY_MISMATCH: admin_pb2.ENCODER_STATE_CANARY_MISMATCH,
 }
+_MAX_DAMAGED = 100
+"""Named in one answer."""
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
@@ -28,6 +35,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
     Args:
         archive: What is held.
+        backup: Its snapshots.
+        workers: Where they are made and read.
         limits: What a client must keep within.
         version: Version of the service.
         bundle: The model that is served; None where none is.
@@ -37,6 +46,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def __init__(
         self,
         archive: Archive,
+        backup: Backup,
+        workers: Workers,
         limits: Limits,
         *,
         version: str,
@@ -44,6 +55,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         encoder_status: Callable[[], EncoderStatus] | None,
     ) -> None:
         self._archive = archive
+        self._backup = backup
+        self._workers = workers
         self._limits = limits
         self._version = version
         self._bundle = bundle
@@ -59,6 +72,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         limits = self._limits
         loaded = self._archive.loaded
         views = self._archive.views() if loaded else []
+        damaged = [
+            slide_name(view.collection.name, slide) for view in views for slide in view.damaged
+        ]
         response = admin_pb2.GetStatusResponse(
             version=self._version,
             start_time=messages.timestamp(self._started),
@@ -76,6 +92,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             collection_count=len(views),
             slide_count=sum(len(view.facts) for view in views),
             patch_count=sum(view.facts.patch_count for view in views),
+            damaged_slide_count=len(damaged),
+            damaged_slides=damaged[:_MAX_DAMAGED],
         )
         if self._encoder_status is not None:
             status = self._encoder_status()
@@ -84,6 +102,60 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         if self._bundle is not None:
             response.model.CopyFrom(_model(self._bundle))
         return response
+
+    async def CreateSnapshot(  # noqa: N802
+        self,
+        request: admin_pb2.CreateSnapshotRequest,  # noqa: ARG002
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> admin_pb2.CreateSnapshotResponse:
+        """Copy the store while it is in use."""
+        made = await self._workers.copy(self._backup.create)
+        return admin_pb2.CreateSnapshotResponse(snapshot=_snapshot(made))
+
+    async def ListSnapshots(  # noqa: N802
+        self,
+        request: admin_pb2.ListSnapshotsRequest,  # noqa: ARG002
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> admin_pb2.ListSnapshotsResponse:
+        """Return what snapshots there are."""
+        found = await self._workers.read(self._listed)
+        return admin_pb2.ListSnapshotsResponse(snapshots=found)
+
+    async def CheckSnapshot(  # noqa: N802
+        self,
+        request: admin_pb2.CheckSnapshotRequest,
+        context: ServicerContext[Any, Any],  # noqa: ARG002
+    ) -> admin_pb2.CheckSnapshotResponse:
+        """Look at every byte of a snapshot."""
+        try:
+            name = parse_snapshot_name(request.name)
+        except ValueError as error:
+            raise refuse("name", str(error), reason="INVALID_NAME") from None
+        checked = await self._workers.copy(self._backup.snapshots.check, name)
+        return admin_pb2.CheckSnapshotResponse(snapshot=_snapshot(checked))
+
+    def _listed(self) -> list[admin_pb2.Snapshot]:
+        listed = []
+        for name in self._backup.snapshots.names():
+            try:
+                listed.append(_snapshot(self._backup.snapshots.read(name)))
+            except (DamagedSnapshotError, NewerSchemaError) as error:
+                listed.append(admin_pb2.Snapshot(name=snapshot_name(name), problem=str(error)))
+        return listed
+
+
+def _snapshot(snapshot: Snapshot) -> admin_pb2.Snapshot:
+    return admin_pb2.Snapshot(
+        name=snapshot_name(snapshot.name),
+        create_time=messages.timestamp(snapshot.create_time),
+        sequence=snapshot.sequence,
+        size_bytes=snapshot.size_bytes,
+        sha256=snapshot.sha256,
+        collection_count=snapshot.collection_count,
+        slide_count=snapshot.slide_count,
+        patch_count=snapshot.patch_count,
+        damaged_slide_count=snapshot.damaged_slide_count,
+    )
 
 
 def _model(bundle: ModelBundle) -> admin_pb2.Model:

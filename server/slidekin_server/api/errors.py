@@ -17,6 +17,7 @@ from slidekin_server.archive.errors import (
     NotLoadedError,
     PreconditionError,
 )
+from slidekin_server.archive.names import slide_name, snapshot_name
 from slidekin_server.encoding import (
     EncoderBusyError,
     EncoderTimeoutError,
@@ -26,7 +27,11 @@ from slidekin_server.encoding import (
 from slidekin_server.index import ParameterError
 from slidekin_server.storage import (
     DamagedSlideError,
+    DamagedSnapshotError,
+    DamagedStoreError,
+    SnapshotNotFoundError,
     StoreFullError,
+    StoreInUseError,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
@@ -53,13 +58,15 @@ class TooManyStreamsError(Exception):
 
 
 class IncompleteStreamError(Exception):
-    """A stream of patches ended before all that were announced had come."""
+    """A stream of patches was cut off before its end."""
 
-    def __init__(self, name: str, *, announced: int, received: int) -> None:
-        super().__init__(
-            f"{name}: {announced} patches were announced and {received} came; nothing was stored, "
-            "send the slide again"
+    def __init__(self, name: str, *, announced: int | None, received: int) -> None:
+        fault = (
+            f"the stream broke off after {received} patches, without its end"
+            if announced is None
+            else f"its end announces {announced} patches and {received} came"
         )
+        super().__init__(f"{name}: {fault}; nothing was stored, send the slide again")
 
 
 @singledispatch
@@ -158,8 +165,46 @@ def _(error: EncoderTimeoutError) -> status_pb2.Status:
 
 @status_of.register
 def _(error: DamagedSlideError) -> status_pb2.Status:
-    _log.error("damaged slide", exc_info=error)
-    return _status(code_pb2.DATA_LOSS, str(error), "DAMAGED_SLIDE")
+    _log.error("damaged slide", slide_number=error.number)
+    name = slide_name(error.collection, error.slide_id)
+    message = (
+        f"{name} is damaged on disk and is not served: add it again with replace set, or delete it"
+    )
+    resources = _resources("slidekin.v1.Slide", (name,))
+    return _status(code_pb2.DATA_LOSS, message, "DAMAGED_SLIDE", *resources)
+
+
+@status_of.register
+def _(error: DamagedStoreError) -> status_pb2.Status:
+    _log.error("damaged store", exc_info=error)
+    message = (
+        "the service's database is damaged: nothing was stored; its administrator should stop it, "
+        "start it again and follow what it says"
+    )
+    return _status(code_pb2.DATA_LOSS, message, "DAMAGED_STORE")
+
+
+@status_of.register
+def _(error: SnapshotNotFoundError) -> status_pb2.Status:
+    name = snapshot_name(error.name)
+    message = f"there is no {name}; list snapshots to see what is there"
+    resources = _resources("slidekin.v1.Snapshot", (name,))
+    return _status(code_pb2.NOT_FOUND, message, "SNAPSHOT_NOT_FOUND", *resources)
+
+
+@status_of.register
+def _(error: DamagedSnapshotError) -> status_pb2.Status:
+    _log.error("damaged snapshot", snapshot=error.snapshot.name)
+    name = snapshot_name(error.snapshot.name)
+    message = f"{name} is damaged ({error.cause}): it cannot be restored, use another one"
+    resources = _resources("slidekin.v1.Snapshot", (name,))
+    return _status(code_pb2.DATA_LOSS, message, "DAMAGED_SNAPSHOT", *resources)
+
+
+@status_of.register
+def _(_error: StoreInUseError) -> status_pb2.Status:
+    message = "another service makes a snapshot in the same folder"
+    return _unavailable(message, "SNAPSHOTS_IN_USE", _STORE_RETRY_S)
 
 
 @status_of.register
@@ -177,7 +222,10 @@ def _(_error: StoreReadOnlyError) -> status_pb2.Status:
 @status_of.register
 def _(error: StoreUnavailableError) -> status_pb2.Status:
     _log.error("store unavailable", exc_info=error)
-    message = "the service's store cannot be used now: nothing was stored"
+    message = (
+        "the service's store cannot be used now: what was asked for is not confirmed, repeat it "
+        "later; searches still work"
+    )
     return _unavailable(message, "STORE_UNAVAILABLE", _STORE_RETRY_S)
 
 

@@ -28,6 +28,7 @@ from slidekin_server.api.search import SearchServicer
 from slidekin_server.api.slides import SlideServicer
 from slidekin_server.api.streams import StreamGate
 from slidekin_server.archive.archive import Archive
+from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
 from slidekin_server.archive.options import Profile
 from slidekin_server.archive.patches import ServedModel
@@ -51,6 +52,7 @@ class Parts:
     """What the servicers call."""
 
     archive: Archive
+    backup: Backup
     ingest: SlideIngest
     searcher: Searcher
     workers: Workers
@@ -128,6 +130,8 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
     admin_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminServicer(
             parts.archive,
+            parts.backup,
+            parts.workers,
             limits,
             version=parts.version,
             bundle=bundle,

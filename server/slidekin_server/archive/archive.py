@@ -18,6 +18,7 @@ from slidekin_server.archive.errors import (
     slides_not_found,
 )
 from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.failpoints import Failpoint, failpoint
 from slidekin_server.index import warm_up
 from slidekin_server.storage import (
     NO_PICTURES,
@@ -30,8 +31,10 @@ from slidekin_server.storage import (
     StoredSlide,
     content_digest,
 )
-from slidekin_server.telemetry import Metrics
+from slidekin_server.telemetry import Metrics, get_logger
 from slidekin_server.values import PatchCodes
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +73,37 @@ class Archive:
             threads: Collections that are built at a time.
 
         Raises:
-            StorageError: The store cannot be read, or holds a damaged slide.
+            StorageError: The store cannot be read. Slides that are damaged are left out of the
+                index, told to the operator, and refused by name.
         """
         records = self._store.list_collections()
         warm_up()
         with self._write_lock:
             with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
-                loaded = pool.map(
-                    lambda record: Collection(record, self._store.iter_slides(record.name)), records
-                )
+                loaded = pool.map(self._build, records)
                 self._collections = dict(
                     zip((record.name for record in records), loaded, strict=True)
                 )
             self._loaded = True
             self._count()
+
+    def _build(self, record: CollectionRecord) -> Collection:
+        damaged: list[storage.DamagedSlideError] = []
+
+        def slides() -> Iterator[StoredSlide]:
+            for slide in self._store.iter_slides(record.name, damaged=damaged.append):
+                failpoint(Failpoint.INDEX_LOADING)
+                yield slide
+
+        collection = Collection(record, slides(), damaged)
+        for error in damaged:
+            _log.error(
+                "damaged slide left out",
+                collection=error.collection,
+                slide=error.slide_id,
+                slide_number=error.number,
+            )
+        return collection
 
     def collection(self, collection_id: str) -> Collection:
         """Return a collection.
@@ -198,9 +218,13 @@ class Archive:
 
         Raises:
             AlreadyExistsError: A slide of that name differs and is not to be replaced.
+            DamagedSlideError: A slide of that name is damaged and is not to be replaced.
         """
-        held = self.view(collection_id).facts.find(facts.slide_id)
+        view = self.view(collection_id)
+        held = view.facts.find(facts.slide_id)
         if held is None:
+            if not replace:
+                view.require_sound(facts.slide_id)
             return None
         same = _lasting(held.facts) == _lasting(facts)
         if not same and not replace:
@@ -229,10 +253,13 @@ class Archive:
         Raises:
             NotFoundError: There is no such collection.
             AlreadyExistsError: A slide of that name differs and is not to be replaced.
-            StorageError: It could not be written; nothing changed.
+            StorageError: It could not be written, nothing changed; or a slide of that name is
+                damaged and is not to be replaced.
         """
         with self._writing():
             collection = self.collection(collection_id)
+            if not replace:
+                collection.view.require_sound(facts.slide_id)
             held = collection.view.facts.find(facts.slide_id)
             if held is not None:
                 same = held.content_digest == content_digest(facts, codes)
@@ -244,9 +271,8 @@ class Archive:
                     )
                 if not replace:
                     raise _slide_exists(held)
-            added = self._store.add_slide(
-                collection_id, facts, codes, pictures, replace=held is not None
-            )
+            replaces = held is not None or facts.slide_id in collection.view.damaged
+            added = self._store.add_slide(collection_id, facts, codes, pictures, replace=replaces)
             collection.add(added.record, codes, added.replaced)
             self._changed()
             return Added(
@@ -285,7 +311,8 @@ class Archive:
         """
         with self._writing():
             collection = self.collection(collection_id)
-            collection.view.slide(slide_id)
+            if slide_id not in collection.view.damaged:
+                collection.view.slide(slide_id)
             record = self._store.delete_slide(collection_id, slide_id)
             collection.remove([record])
             self._changed()
@@ -359,6 +386,9 @@ class Archive:
         self._metrics.collections.set(len(facts))
         self._metrics.slides.set(sum(len(held) for held in facts))
         self._metrics.patches.set(sum(held.patch_count for held in facts))
+        self._metrics.damaged_slides.set(
+            sum(len(collection.view.damaged) for collection in self._collections.values())
+        )
 
 
 def _lasting(facts: SlideFacts) -> tuple[object, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from immutables import Map
 from numpy.typing import NDArray
 
 from slidekin_server.archive.errors import slides_not_found
 from slidekin_server.archive.facts import Facts
 from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.failpoints import Failpoint, failpoint
 from slidekin_server.index import CollectionIndex, IndexSnapshot
-from slidekin_server.storage import CollectionRecord, SlideRecord, StoredSlide
+from slidekin_server.storage import CollectionRecord, DamagedSlideError, SlideRecord, StoredSlide
 from slidekin_server.values import PatchCodes
 
 
@@ -27,6 +29,8 @@ class View:
     collection: CollectionRecord
     snapshot: IndexSnapshot
     facts: Facts
+    damaged: Map[str, DamagedSlideError] = field(default_factory=Map)
+    """Slides whose checksums were wrong when the index was loaded, by id: held, never served."""
 
     @property
     def name(self) -> str:
@@ -42,11 +46,24 @@ class View:
 
         Raises:
             NotFoundError: The collection holds no such slide.
+            DamagedSlideError: It does, and cannot serve it.
         """
         record = self.facts.find(slide_id)
         if record is None:
+            self.require_sound(slide_id)
             raise slides_not_found((slide_name(self.collection.name, slide_id),))
         return record
+
+    def require_sound(self, slide_id: str) -> None:
+        """Refuse a slide that is damaged on disk.
+
+        Raises:
+            DamagedSlideError: It is.
+        """
+        damaged = self.damaged.get(slide_id)
+        if damaged is not None:
+            # A new one: an exception raised twice would grow its traceback each time.
+            raise DamagedSlideError(damaged.collection, damaged.slide_id, damaged.number)
 
 
 class Collection:
@@ -56,7 +73,19 @@ class Collection:
     archive's lock); each becomes visible in one step, by one assignment, when it is complete.
     """
 
-    def __init__(self, record: CollectionRecord, slides: Iterable[StoredSlide] = ()) -> None:
+    def __init__(
+        self,
+        record: CollectionRecord,
+        slides: Iterable[StoredSlide] = (),
+        damaged: Sequence[DamagedSlideError] = (),
+    ) -> None:
+        """Build the index.
+
+        Args:
+            record: The collection.
+            slides: What it holds; gone through once.
+            damaged: What it holds and cannot serve; looked at after ``slides``.
+        """
         known: list[tuple[SlideRecord, NDArray[np.int32]]] = []
 
         def codes() -> Iterator[tuple[int, PatchCodes]]:
@@ -66,7 +95,12 @@ class Collection:
                 yield slide.record.number, slide.codes
 
         self._index = CollectionIndex.build(record.texture_bits, codes())
-        self._view = View(record, self._index.snapshot(), Facts.of(known))
+        self._view = View(
+            record,
+            self._index.snapshot(),
+            Facts.of(known),
+            Map({error.slide_id: error for error in damaged}),
+        )
 
     @property
     def view(self) -> View:
@@ -79,27 +113,40 @@ class Collection:
 
     def add(self, record: SlideRecord, codes: PatchCodes, replaced: SlideRecord | None) -> None:
         """Publish a slide, in place of another one where that was replaced."""
-        if replaced is None:
+        if replaced is None or replaced.number not in self._view.facts:
             self._index.add_slide(record.number, codes)
         else:
             self._index.replace_slide(replaced.number, record.number, codes)
-        self._publish(self._view.facts.with_slide(record, _own(codes.xy)))
+        view = self._view
+        self._publish(
+            view.facts.with_slide(record, _own(codes.xy)),
+            _without(view.damaged, record.facts.slide_id),
+        )
 
     def update(self, record: SlideRecord) -> None:
         """Publish changed facts of a slide."""
         facts = self._view.facts
-        self._publish(facts.with_slide(record, facts.xy_px(record.number)))
+        self._publish(facts.with_slide(record, facts.xy_px(record.number)), self._view.damaged)
 
     def remove(self, records: Iterable[SlideRecord]) -> None:
         """Publish the collection without these slides."""
-        facts = self._view.facts
+        facts, damaged = self._view.facts, self._view.damaged
         for record in records:
-            self._index.remove_slide(record.number)
-            facts = facts.without(record.number)
-        self._publish(facts)
+            if record.number in facts:
+                self._index.remove_slide(record.number)
+                facts = facts.without(record.number)
+            else:
+                damaged = _without(damaged, record.facts.slide_id)
+        self._publish(facts, damaged)
 
-    def _publish(self, facts: Facts) -> None:
-        self._view = View(self._view.collection, self._index.snapshot(), facts)
+    def _publish(self, facts: Facts, damaged: Map[str, DamagedSlideError]) -> None:
+        failpoint(Failpoint.BEFORE_PUBLISH)
+        self._view = View(self._view.collection, self._index.snapshot(), facts, damaged)
+        failpoint(Failpoint.AFTER_PUBLISH)
+
+
+def _without(damaged: Map[str, DamagedSlideError], slide_id: str) -> Map[str, DamagedSlideError]:
+    return damaged.delete(slide_id) if slide_id in damaged else damaged
 
 
 def _own(xy_px: NDArray[np.int32]) -> NDArray[np.int32]:

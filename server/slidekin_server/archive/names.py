@@ -1,4 +1,7 @@
-"""Resource names: ``collections/{collection}`` and ``collections/{collection}/slides/{slide}``."""
+"""Resource names.
+
+``collections/{collection}``, ``collections/{collection}/slides/{slide}``, ``snapshots/{snapshot}``.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ ANY_COLLECTION = "-"
 MAX_SLIDE_ID_BYTES = 256
 
 _COLLECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 # Control characters would forge log lines; surrogates have no UTF-8.
 _FORBIDDEN_IN_SLIDE_ID = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -22,6 +26,23 @@ def collection_name(collection_id: str) -> str:
 def slide_name(collection_id: str, slide_id: str) -> str:
     """Return ``collections/{collection_id}/slides/{slide_id}``."""
     return f"collections/{collection_id}/slides/{slide_id}"
+
+
+def snapshot_name(snapshot_id: str) -> str:
+    """Return ``snapshots/{snapshot_id}``."""
+    return f"snapshots/{snapshot_id}"
+
+
+def parse_snapshot_name(name: str) -> str:
+    """Return the snapshot's id.
+
+    Raises:
+        ValueError: It is no ``snapshots/{snapshot}``.
+    """
+    prefix, _, snapshot_id = name.partition("/")
+    if prefix != "snapshots" or not _SNAPSHOT_ID.match(snapshot_id):
+        raise ValueError(f"{name!r} is not of the form snapshots/{{snapshot}}")
+    return snapshot_id
 
 
 def parse_collection_name(name: str, *, allow_any: bool = False) -> str:

@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class Workers:
-    """Three pools, so that no kind of work waits behind another.
+    """Four pools, so that no kind of work waits behind another.
 
     Args:
         search_threads: Searches and rankings at a time. They release the GIL while they compute.
@@ -23,6 +23,7 @@ class Workers:
         # Writes are serialised by the archive anyway: a second thread would only wait for its lock.
         self._write = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._read = ThreadPoolExecutor(2, thread_name_prefix="read")
+        self._copy = ThreadPoolExecutor(1, thread_name_prefix="copy")
 
     async def search(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a computation."""
@@ -36,9 +37,13 @@ class Workers:
         """Run something that reads the store or walks over many slides."""
         return await _run(self._read, function, *args, **kwargs)
 
+    async def copy(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run something that goes over the whole store and takes long, one at a time."""
+        return await _run(self._copy, function, *args, **kwargs)
+
     def close(self) -> None:
         """Wait for what runs, drop what waits."""
-        for pool in (self._search, self._read, self._write):
+        for pool in (self._search, self._read, self._write, self._copy):
             pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -5,10 +5,13 @@ from .errors import (
     CollectionNotEmptyError,
     CollectionNotFoundError,
     DamagedSlideError,
+    DamagedSnapshotError,
     DamagedStoreError,
+    FolderNotEmptyError,
     NewerSchemaError,
     SlideExistsError,
     SlideNotFoundError,
+    SnapshotNotFoundError,
     StorageError,
     StoreFullError,
     StoreInUseError,
@@ -29,7 +32,10 @@ from .records import (
     SlideRecord,
     StoredSlide,
 )
+from .recovery import open_store, verify_store, with_advice
+from .snapshots import Snapshot, Snapshots, check_snapshot, is_snapshot, restore_snapshot
 from .sqlite import SqliteStore
+from .sqlite_copy import Survey
 from .store import Store
 
 __all__ = [
@@ -42,7 +48,9 @@ __all__ = [
     "CollectionNotFoundError",
     "CollectionRecord",
     "DamagedSlideError",
+    "DamagedSnapshotError",
     "DamagedStoreError",
+    "FolderNotEmptyError",
     "NewerSchemaError",
     "Picture",
     "PictureFormat",
@@ -51,6 +59,9 @@ __all__ = [
     "SlideFacts",
     "SlideNotFoundError",
     "SlideRecord",
+    "Snapshot",
+    "SnapshotNotFoundError",
+    "Snapshots",
     "SqliteStore",
     "StorageError",
     "Store",
@@ -59,5 +70,12 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "StoredSlide",
+    "Survey",
+    "check_snapshot",
     "content_digest",
+    "is_snapshot",
+    "open_store",
+    "restore_snapshot",
+    "verify_store",
+    "with_advice",
 ]

@@ -12,7 +12,10 @@ StorageError
 ├─ StoreInUseError            another service has the store open
 ├─ StoreFullError             no space left: nothing was changed
 ├─ StoreReadOnlyError         the disk refuses writes: nothing was changed
-└─ StoreUnavailableError      any other failure of the disk or file system
+├─ StoreUnavailableError      any other failure of the disk or file system
+├─ SnapshotNotFoundError      no such snapshot
+├─ DamagedSnapshotError       a snapshot is broken: it is not restored
+└─ FolderNotEmptyError        a snapshot is restored into an empty folder only
 
 Messages name slides and collections: they are meant for the caller, not for logs.
 """
@@ -94,6 +97,8 @@ class DamagedStoreError(StorageError):
 
     def __init__(self, file: Path, cause: str) -> None:
         super().__init__(f"{file} cannot be used ({cause}): restore it from a backup")
+        self.file = file
+        self.cause = cause
 
 
 class NewerSchemaError(StorageError):
@@ -132,7 +137,36 @@ class StoreReadOnlyError(StorageError):
 
 
 class StoreUnavailableError(StorageError):
-    """Any other failure of the disk or file system."""
+    """Any other failure of the disk or file system.
+
+    A change that failed so late that its end is unknown may be found done after a restart, or not.
+    """
 
     def __init__(self, file: Path, cause: str) -> None:
         super().__init__(f"{file} cannot be reached ({cause}): check the disk")
+
+
+class SnapshotNotFoundError(StorageError):
+    """No such snapshot."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(f"{folder} holds no snapshot '{name}': list them to see what is there")
+        self.name = name
+
+
+class DamagedSnapshotError(StorageError):
+    """A snapshot is broken: it is not restored."""
+
+    def __init__(self, snapshot: Path, cause: str) -> None:
+        super().__init__(f"snapshot {snapshot} is damaged ({cause}): use another one")
+        self.snapshot = snapshot
+        self.cause = cause
+
+
+class FolderNotEmptyError(StorageError):
+    """A snapshot is restored into an empty folder only."""
+
+    def __init__(self, folder: Path, found: str) -> None:
+        super().__init__(
+            f"{folder} is not empty (it holds {found}): name a new folder, nothing is overwritten"
+        )

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from slidekin_server.failpoints import Failpoint, failpoint
 from slidekin_server.values import PatchCodes
 
 from .errors import (
     CollectionExistsError,
     CollectionNotEmptyError,
+    DamagedSlideError,
     SlideExistsError,
     SlideNotFoundError,
 )
@@ -33,6 +35,7 @@ from .records import (
     StoredSlide,
 )
 from .sqlite_connections import Connections
+from .sqlite_copy import copy_database
 from .sqlite_queries import (
     delete_slides,
     find_collection,
@@ -144,7 +147,7 @@ class SqliteStore:
 
     def delete_collection(self, name: str, *, force: bool = False) -> list[SlideRecord]:
         """Delete a collection, with ``force`` its slides too."""
-        with self._connections.write(erase=True) as connection:
+        with self._connections.write(erase=True, frees=True) as connection:
             found = require_collection(connection, name)
             slides = select_slides(connection, found, "1", checked=False)
             if slides and not force:
@@ -181,6 +184,8 @@ class SqliteStore:
             if held and not replace:
                 raise SlideExistsError(held[0])
             delete_slides(connection, held)
+            if held:
+                failpoint(Failpoint.BETWEEN_DELETE_AND_INSERT)
             row = facts_row(facts, digest, len(codes), now_us())
             number = connection.execute(
                 f"INSERT INTO slides (collection_id, {FACT_COLUMNS}, checksum) "
@@ -206,8 +211,11 @@ class SqliteStore:
         """Return one slide with its arrays."""
         with self._connections.read() as connection:
             found = require_collection(connection, collection)
-            for slide in select_stored(connection, found, "s.slide_id = ?", slide_id):
-                return slide
+            slides = select_stored(connection, found, "s.slide_id = ?", slide_id)
+        for slide in slides:
+            if isinstance(slide, DamagedSlideError):
+                raise slide
+            return slide
         raise SlideNotFoundError(collection, slide_id)
 
     def list_slides(
@@ -218,7 +226,9 @@ class SqliteStore:
             found = require_collection(connection, collection)
             return select_slides(connection, found, "s.number > ?", after, limit=limit)
 
-    def iter_slides(self, collection: str) -> Iterator[StoredSlide]:
+    def iter_slides(
+        self, collection: str, *, damaged: Callable[[DamagedSlideError], None] | None = None
+    ) -> Iterator[StoredSlide]:
         """Go through all slides with their arrays, a few in memory at a time."""
         after = 0
         while True:
@@ -227,10 +237,17 @@ class SqliteStore:
                 chunk = select_stored(
                     connection, found, "s.number > ?", after, limit=_SLIDES_A_CHUNK
                 )
-            yield from chunk
+            for slide in chunk:
+                if not isinstance(slide, DamagedSlideError):
+                    after = slide.record.number
+                    yield slide
+                    continue
+                if damaged is None:
+                    raise slide
+                after = slide.number
+                damaged(slide)
             if len(chunk) < _SLIDES_A_CHUNK:
                 return
-            after = chunk[-1].record.number
 
     def update_slide(
         self,
@@ -261,7 +278,7 @@ class SqliteStore:
 
     def delete_slide(self, collection: str, slide_id: str) -> SlideRecord:
         """Delete one slide, off the disk and not only out of sight."""
-        with self._connections.write(erase=True) as connection:
+        with self._connections.write(erase=True, frees=True) as connection:
             record = require_slide(connection, collection, slide_id, checked=False)
             delete_slides(connection, [record])
         return record
@@ -274,7 +291,7 @@ class SqliteStore:
             raise ValueError(
                 "patient_id must not be empty: slides without one are not one person's"
             )
-        with self._connections.write(erase=True) as connection:
+        with self._connections.write(erase=True, frees=True) as connection:
             if collection is not None:
                 names = [collection]
             else:
@@ -321,6 +338,24 @@ class SqliteStore:
                 if row:
                     pictures[patch] = Picture(PictureFormat(row[0]), row[1])
             return pictures
+
+    # Copies
+
+    def copy_to(self, file: Path) -> None:
+        """Write a copy of the store as it is at this moment, while changes go on.
+
+        Args:
+            file: Does not exist yet. It is whole and on disk on return, and a database without
+                a log.
+
+        Raises:
+            StoreFullError: There is no space for it.
+        """
+        with self._connections.read() as connection:
+            # The first read fixes what the transaction sees: the copy need not begin again with
+            # every change.
+            connection.execute("SELECT count(*) FROM changes").fetchone()
+            copy_database(connection, file)
 
     # Followers
 

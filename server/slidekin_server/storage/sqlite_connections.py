@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
-import os
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from slidekin_server.failpoints import Failpoint, failpoint
+
+from .disk import FolderLock, Reserve, sync_folder
 from .errors import (
     DamagedStoreError,
     StorageError,
     StoreFullError,
-    StoreInUseError,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from .sqlite_schema import prepare
+from .mark import check_complete, mark
+from .sqlite_schema import FILE_NAME, prepare
 
-FILE_NAME = "slidekin.sqlite3"
-_LOCK_NAME = "slidekin.lock"
 _BUSY_TIMEOUT_MS = 5000
-
-
-class FolderLock:
-    """Keeps other services off a folder; ends with the process, however that ends."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take the lock.
-
-        Raises:
-            StoreInUseError: Another process holds it.
-        """
-        self._descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
-            os.close(self._descriptor)
-            raise StoreInUseError(folder, pid or "unknown") from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
-
-    def release(self) -> None:
-        """Let another service in."""
-        os.close(self._descriptor)
 
 
 class Connections:
@@ -60,21 +36,41 @@ class Connections:
         self._readers: collections.deque[sqlite3.Connection] = collections.deque()
         self._erasure_pending = False
         self._closed = False
+        self._reserve = Reserve(folder)
         with self._translated():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
         try:
             with self._translated():
-                self._writer = self._connect()
-                # Deleted means gone: freed space is overwritten.
-                self._writer.execute("PRAGMA secure_delete = ON")
-                self._writer.execute(f"PRAGMA synchronous = {synchronous}")
-                self._writer.execute("PRAGMA foreign_keys = ON")
-                prepare(self._writer, self._file)
-                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._open(synchronous)
         except BaseException:
             self._lock.release()
             raise
+
+    def _open(self, synchronous: Literal["full", "normal"]) -> None:
+        check_complete(self._file)
+        is_new = not self._file.exists()
+        # Even a start needs some space, for the log's index.
+        self._reserve.lend()
+        self._writer = self._connect()
+        # Deleted means gone: freed space is overwritten.
+        self._writer.execute("PRAGMA secure_delete = ON")
+        self._writer.execute(f"PRAGMA synchronous = {synchronous}")
+        self._writer.execute("PRAGMA foreign_keys = ON")
+        prepare(self._writer, self._file)
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        if is_new:
+            sync_folder(self._file.parent)
+            sync_folder(self._file.parent.parent)
+            failpoint(Failpoint.STORE_CREATED)
+        self._identity = _identity(self._file)
+        failpoint(Failpoint.STORE_OPENED)
+        # The last service may have ended between a deletion and the emptying of the log. Reading
+        # makes the log's file where there is none.
+        self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        self._empty_log()
+        mark(self._file, in_use=True)
+        self._reserve.restore()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -99,24 +95,32 @@ class Connections:
                 self._readers.append(connection)
 
     @contextlib.contextmanager
-    def write(self, *, erase: bool = False) -> Iterator[sqlite3.Connection]:
+    def write(self, *, erase: bool = False, frees: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction that changes the store: on disk when the block is left, or not at all.
 
         Args:
             erase: What is deleted must also leave the write-ahead log.
+            frees: It only deletes: on a full disk it may use the space kept back.
         """
         with self._write_lock, self._translated():
             self._require_open()
+            if frees:
+                self._reserve.lend()
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
+                failpoint(Failpoint.BEFORE_COMMIT)
+                self._require_in_place()
                 self._writer.execute("COMMIT")
             finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
+            failpoint(Failpoint.AFTER_COMMIT)
             self._erasure_pending |= erase
             if self._erasure_pending:
+                failpoint(Failpoint.BEFORE_ERASURE)
                 self._empty_log()
+            self._reserve.restore()
 
     def close(self) -> None:
         """Close every connection, empty the log and release the folder."""
@@ -124,6 +128,8 @@ class Connections:
             if self._closed:
                 return
             self._closed = True
+            # First the mark: with the log gone, one that asks for it would refuse the next start.
+            mark(self._file, in_use=False)
             while self._readers:
                 self._readers.pop().close()
             # The last connection to close writes the log back into the file and deletes it.
@@ -135,11 +141,16 @@ class Connections:
         if self._closed:
             raise StoreUnavailableError(self._file, "it was closed")
 
+    def _require_in_place(self) -> None:
+        # A file that was moved or deleted takes changes for as long as it is open, and keeps none.
+        if _identity(self._file) != self._identity:
+            raise StoreUnavailableError(self._file, "it was moved, deleted or replaced")
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         # Damaged text must reach the checksum instead of failing on the way.
-        connection.text_factory = _lenient_text
+        connection.text_factory = lenient_text
         return connection
 
     def _empty_log(self) -> None:
@@ -153,23 +164,44 @@ class Connections:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise  # a broken rule of our own tables: a bug, not the disk
-        except sqlite3.Error as error:
-            raise _translation(error, self._file) from error
-        except PermissionError as error:
-            raise StoreReadOnlyError(self._file) from error
-        except OSError as error:
-            raise StoreUnavailableError(self._file, error.strerror or str(error)) from error
+        """Turn errors of SQLite and of the file system into the store's."""
+        with os_errors(self._file):
+            try:
+                yield
+            except sqlite3.IntegrityError:
+                raise  # a broken rule of our own tables: a bug, not the disk
+            except sqlite3.Error as error:
+                raise translation(error, self._file) from error
 
 
-def _lenient_text(data: bytes) -> str:
+@contextlib.contextmanager
+def os_errors(file: Path) -> Iterator[None]:
+    """Turn errors of the file system into the store's."""
+    try:
+        yield
+    except PermissionError as error:
+        raise StoreReadOnlyError(file) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError(file) from error
+        if error.errno == errno.EROFS:
+            raise StoreReadOnlyError(file) from error
+        raise StoreUnavailableError(file, error.strerror or str(error)) from error
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """What tells a file from another one of its name."""
+    found = file.stat()
+    return found.st_dev, found.st_ino
+
+
+def lenient_text(data: bytes) -> str:
+    """Return text whatever its bytes are, for checksums to judge."""
     return data.decode(errors="replace")
 
 
-def _translation(error: sqlite3.Error, file: Path) -> StorageError:
+def translation(error: sqlite3.Error, file: Path) -> StorageError:
+    """Return the store's error for one of SQLite's."""
     # The low byte is the kind of error, the rest its details.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .errors import CollectionNotFoundError, SlideNotFoundError
+from .errors import CollectionNotFoundError, DamagedSlideError, SlideNotFoundError
 from .records import ChangeKind, CollectionRecord, Pictures, SlideRecord, StoredSlide
 from .sqlite_rows import (
     CODES_COLUMNS,
@@ -114,15 +114,21 @@ def select_stored(
     condition: str,
     *values: object,
     limit: int = -1,
-) -> list[StoredSlide]:
-    """Slides with their arrays; arguments and errors as `select_slides`."""
+) -> list[StoredSlide | DamagedSlideError]:
+    """Slides with their arrays, or what is wrong with them; arguments as `select_slides`."""
     rows = connection.execute(
         f"SELECT {SLIDE_COLUMNS}, {CODES_COLUMNS} FROM slides s LEFT JOIN codes c USING (number) "
         f"WHERE s.collection_id = ? AND {condition} ORDER BY s.number LIMIT ?",
         (collection.id, *values, limit),
     ).fetchall()
     name, bits = collection.record.name, collection.record.texture_bits
-    return [stored_slide(name, row, texture_bits=bits) for row in rows]
+    slides: list[StoredSlide | DamagedSlideError] = []
+    for row in rows:
+        try:
+            slides.append(stored_slide(name, row, texture_bits=bits))
+        except DamagedSlideError as error:
+            slides.append(error)
+    return slides
 
 
 def insert_pictures(connection: sqlite3.Connection, number: int, pictures: Pictures) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import DamagedStoreError, NewerSchemaError
 
+FILE_NAME = "slidekin.sqlite3"
 APPLICATION_ID = 0x534C4944
 """Marks the file as a store of slidekin ("SLID"), so that no other database is taken for one."""
 SCHEMA = 1
@@ -87,7 +88,15 @@ def prepare(connection: sqlite3.Connection, file: Path) -> None:
             f"BEGIN IMMEDIATE;{_TABLES}"
             f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {SCHEMA};COMMIT;"
         )
-    elif application != APPLICATION_ID:
+    else:
+        require_ours(connection, file)
+
+
+def require_ours(connection: sqlite3.Connection, file: Path) -> None:
+    """Refuse a file that is not ours or too new. Raises as `prepare` does."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
         raise DamagedStoreError(file, "it is not a store of slidekin")
-    elif schema > SCHEMA:
+    if schema > SCHEMA:
         raise NewerSchemaError(file, schema, SCHEMA)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from slidekin_server.values import PatchCodes
 
+from .errors import DamagedSlideError
 from .records import (
     NO_PICTURES,
     AddedSlide,
@@ -110,10 +112,17 @@ class Store(Protocol):
             DamagedSlideError: What is on disk is not what was written.
         """
 
-    def iter_slides(self, collection: str) -> Iterator[StoredSlide]:
+    def iter_slides(
+        self, collection: str, *, damaged: Callable[[DamagedSlideError], None] | None = None
+    ) -> Iterator[StoredSlide]:
         """Go through all slides with their arrays, a few in memory at a time.
 
         Slides added or deleted meanwhile may be seen or not. Raises as `list_slides` does.
+
+        Args:
+            collection: Whose slides.
+            damaged: Is told of each damaged slide, which is then passed over; None: the first one
+                is raised.
         """
 
     def update_slide(
@@ -161,6 +170,13 @@ class Store(Protocol):
         self, collection: str, slide_id: str, indices: Sequence[int]
     ) -> dict[int, Picture]:
         """Return those patches' pictures that are kept. Raises as `delete_slide` does."""
+
+    def copy_to(self, file: Path) -> None:
+        """Write a copy of the store as it is at this moment, while changes go on.
+
+        Args:
+            file: Does not exist yet; whole and on disk on return.
+        """
 
     def last_sequence(self) -> int:
         """Return the sequence number of the latest change; 0 before the first."""

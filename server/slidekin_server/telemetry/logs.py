@@ -24,7 +24,8 @@ PLAIN_KEYS = frozenset({
     "address", "bundle", "canary_codes", "canary_texture_bits", "code", "collections", "count",
     "duration_s", "encoder_state", "event", "exception", "fingerprint", "frames", "host",
     "index_version", "k", "level", "logger", "method", "mode", "patches", "peer", "pid", "port",
-    "problem", "reason", "request_id", "schema", "signal", "slides", "stage", "timestamp", "url",
+    "problem", "reason", "request_id", "schema", "sequence", "signal", "size_bytes",
+    "slide_number", "slides", "snapshot", "stage", "timestamp", "url",
     "version",
 })  # fmt: skip
 HASHED_KEYS = frozenset({"collection", "patient", "slide"})

@@ -94,6 +94,13 @@ class Metrics:
         self.collections = gauge("collections", "Collections held.")
         self.slides = gauge("slides", "Slides held in all collections.")
         self.patches = gauge("patches", "Patches held in all collections.")
+        self.damaged_slides = gauge(
+            "damaged_slides", "Slides found damaged on disk when the index was loaded: not served."
+        )
+        self.snapshot_time = gauge(
+            "last_snapshot_timestamp_seconds",
+            "When the newest snapshot's copy was begun, in seconds since 1970; 0: there is none.",
+        )
         self.index_versions = counter("index_versions", "Index versions made since the start.")
         self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
 

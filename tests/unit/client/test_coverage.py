@@ -18,6 +18,9 @@ SLIDE = Slide("collections/a/slides/s")
 
 CALLS: dict[str, Callable[[Any], Any]] = {
     "status": lambda c: c.status(),
+    "create_snapshot": lambda c: c.create_snapshot(),
+    "list_snapshots": lambda c: c.list_snapshots(),
+    "check_snapshot": lambda c: c.check_snapshot("s"),
     "create_collection": lambda c: c.create_collection("a"),
     "get_collection": lambda c: c.get_collection("a"),
     "list_collections": lambda c: c.list_collections(),

@@ -1,0 +1,32 @@
+"""The calls about snapshots, as values; see `_calls`."""
+
+from __future__ import annotations
+
+from slidekin import _wire
+from slidekin._calls import Call
+from slidekin._names import snapshot_name
+from slidekin._types import Snapshot
+from slidekin.v1 import admin_pb2
+
+
+def create_snapshot() -> Call[Snapshot]:
+    def made(response: admin_pb2.CreateSnapshotResponse) -> Snapshot:
+        return _wire.to_snapshot(response.snapshot)
+
+    request = admin_pb2.CreateSnapshotRequest()
+    return Call("AdminService", "CreateSnapshot", request, made, repeatable=False, is_search=True)
+
+
+def list_snapshots() -> Call[list[Snapshot]]:
+    def listed(response: admin_pb2.ListSnapshotsResponse) -> list[Snapshot]:
+        return [_wire.to_snapshot(entry) for entry in response.snapshots]
+
+    return Call("AdminService", "ListSnapshots", admin_pb2.ListSnapshotsRequest(), listed)
+
+
+def check_snapshot(snapshot: str) -> Call[Snapshot]:
+    def checked(response: admin_pb2.CheckSnapshotResponse) -> Snapshot:
+        return _wire.to_snapshot(response.snapshot)
+
+    request = admin_pb2.CheckSnapshotRequest(name=snapshot_name(snapshot))
+    return Call("AdminService", "CheckSnapshot", request, checked, is_search=True)

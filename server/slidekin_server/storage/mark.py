@@ -1,0 +1,46 @@
+"""The mark: a small file that says which files of a store ought to be there.
+
+SQLite makes a new database where it finds none, and takes a missing log for an empty one. Both are
+right for a new store and would lose every slide, or the latest, of an old one without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from .disk import write_durably
+from .errors import DamagedStoreError
+
+MARK_NAME = "slidekin.store"
+_OPEN = b"A store of slidekin, in use: the database and its -wal file belong together.\n"
+_CLOSED = b"A store of slidekin, closed: the database holds everything.\n"
+
+
+def check_complete(database: Path) -> None:
+    """Refuse a folder that has lost a file.
+
+    Raises:
+        DamagedStoreError: The database is missing or empty, or its log is missing.
+    """
+    try:
+        state = (database.parent / MARK_NAME).read_bytes()
+    except FileNotFoundError:
+        return
+    if not database.exists():
+        raise DamagedStoreError(database, "it is missing")
+    if not database.stat().st_size:
+        raise DamagedStoreError(database, "it is empty")
+    log = database.with_name(f"{database.name}-wal")
+    if state == _OPEN and not log.exists():
+        raise DamagedStoreError(log, "it is missing, and with it the latest changes")
+
+
+def mark(database: Path, *, in_use: bool) -> None:
+    """Say what has to be there from now on. To be called while the log exists."""
+    file = database.parent / MARK_NAME
+    content = _OPEN if in_use else _CLOSED
+    # On a full disk the older mark stays: it asks for less than this one would.
+    with contextlib.suppress(OSError):
+        if not file.exists() or file.read_bytes() != content:
+            write_durably(file, content)

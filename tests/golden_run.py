@@ -157,14 +157,12 @@ class _Database:
             patient_id=facts["patient"] or "",
             label=facts["label"] or "",
         )
-        header = slides_pb2.AddSlideHeader(
-            slide=slide,
-            model_fingerprint=_FINGERPRINT,
-            patch_count=int(np.sum(self._columns["slide"] == number)),
-        )
+        header = slides_pb2.AddSlideHeader(slide=slide, model_fingerprint=_FINGERPRINT)
         yield slides_pb2.AddSlideRequest(header=header)
         for batch in self._batches(number):
             yield slides_pb2.AddSlideRequest(patches=batch)
+        end = slides_pb2.AddSlideEnd(patch_count=int(np.sum(self._columns["slide"] == number)))
+        yield slides_pb2.AddSlideRequest(end=end)
 
     def _questions(self, query: dict[str, Any]) -> Iterator[search_pb2.SearchSlideRequest]:
         excluded = query["exclude_patient"]

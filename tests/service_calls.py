@@ -190,21 +190,22 @@ class Calls:
         replace: bool = False,
         fingerprint: str | None = None,
         thumbnail: common_pb2.Image | None = None,
-        patch_count: int | None = None,
+        announced: int | None = None,
         **facts: Any,
     ) -> Iterator[slides_pb2.AddSlideRequest]:
-        """The messages that add a slide; ``patch_count=0`` leaves their number open."""
+        """The messages that add a slide; ``announced`` overrides the number its end states."""
         messages = patch_messages(patches) if isinstance(patches, PatchCodes) else patches
         header = slides_pb2.AddSlideHeader(
             slide=slides_pb2.Slide(name=self.name(slide), **facts),
             replace=replace,
             model_fingerprint=self.fingerprint if fingerprint is None else fingerprint,
             thumbnail=thumbnail,
-            patch_count=len(messages) if patch_count is None else patch_count,
         )
         yield slides_pb2.AddSlideRequest(header=header)
         for batch in batches(messages):
             yield slides_pb2.AddSlideRequest(patches=batch)
+        end = slides_pb2.AddSlideEnd(patch_count=len(messages) if announced is None else announced)
+        yield slides_pb2.AddSlideRequest(end=end)
 
     def add(
         self, slide: str, patches: PatchCodes | Sequence[common_pb2.Patch], **options: Any

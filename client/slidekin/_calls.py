@@ -264,7 +264,7 @@ def add_messages(
     thumbnail: bytes | None,
     max_message_bytes: int,
 ) -> Iterator[slides_pb2.AddSlideRequest]:
-    """The messages of AddSlide: the header, then filled batches."""
+    """The messages of AddSlide: the header, filled batches, the end."""
     yield slides_pb2.AddSlideRequest(
         header=slides_pb2.AddSlideHeader(
             slide=_wire.slide_message(slide),
@@ -273,8 +273,11 @@ def add_messages(
             thumbnail=_wire.jpeg_message(thumbnail) if thumbnail else None,
         )
     )
+    sent = 0
     for batch in in_batches(check_size(patches, max_message_bytes)):
+        sent += len(batch.patches)
         yield slides_pb2.AddSlideRequest(patches=batch)
+    yield slides_pb2.AddSlideRequest(end=slides_pb2.AddSlideEnd(patch_count=sent))
 
 
 def search_messages(

@@ -45,6 +45,8 @@ from slidekin.cli._finding import FoundSlide, find_slides
 from slidekin.cli._labels import Labelled, read_labels, unknown_slides
 
 Profile = Literal["default", "sish-2022"]
+_WAKE_S = 0.5
+"""A Ctrl-C that the system hands to another thread is seen only when this one wakes."""
 _SHOWN_UNKNOWN = 10
 
 
@@ -182,7 +184,7 @@ def _run(job: _Job, slides: Sequence[FoundSlide], jobs: int) -> _Summary:
                     running[pool.submit(_add_shown, job, slide, progress)] = slide
                 if not running:
                     break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=_WAKE_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     slide = running.pop(future)
                     progress.advance(overall)

@@ -125,15 +125,10 @@ class AddSlideHeader(message.Message):
     REPLACE_FIELD_NUMBER: builtins.int
     MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
     THUMBNAIL_FIELD_NUMBER: builtins.int
-    PATCH_COUNT_FIELD_NUMBER: builtins.int
     replace: builtins.bool
     """Replace a slide of the same name, in one step: searches see the old one or the new one."""
     model_fingerprint: builtins.str
     """Fingerprint of the model that made the codes, where patches are codes. Ignored for images."""
-    patch_count: builtins.int
-    """Patches that follow. Where stated, a stream that ends with another number was cut off: it is
-    refused with DATA_LOSS and nothing is stored. 0: not stated.
-    """
     @builtins.property
     def slide(self) -> Slide:
         """The slide to add; `name` says where."""
@@ -149,11 +144,32 @@ class AddSlideHeader(message.Message):
         replace: builtins.bool = ...,
         model_fingerprint: builtins.str = ...,
         thumbnail: common_pb2.Image | None = ...,
-        patch_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "patch_count", b"patch_count", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AddSlideEnd(message.Message):
+    """Last message of AddSlide. A stream that was cut off looks to a server like one that is complete:
+    only this message says that it is.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PATCH_COUNT_FIELD_NUMBER: builtins.int
+    patch_count: builtins.int
+    """Patches sent. DATA_LOSS where another number arrived."""
+    def __init__(
+        self,
+        *,
+        patch_count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["patch_count", b"patch_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,6 +181,7 @@ class AddSlideRequest(message.Message):
 
     HEADER_FIELD_NUMBER: builtins.int
     PATCHES_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
     @builtins.property
     def header(self) -> AddSlideHeader:
         """Exactly once, in the first message."""
@@ -173,17 +190,22 @@ class AddSlideRequest(message.Message):
     def patches(self) -> common_pb2.PatchBatch:
         """Any number of times after it."""
 
+    @builtins.property
+    def end(self) -> AddSlideEnd:
+        """Exactly once, in the last message. DATA_LOSS where the stream ends without it."""
+
     def __init__(
         self,
         *,
         header: AddSlideHeader | None = ...,
         patches: common_pb2.PatchBatch | None = ...,
+        end: AddSlideEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header", "patches", b"patches", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["end", b"end", "header", b"header", "patches", b"patches", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["header", b"header", "patches", b"patches", "payload", b"payload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["end", b"end", "header", b"header", "patches", b"patches", "payload", b"payload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = typing.Literal["header", "patches"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = typing.Literal["header", "patches", "end"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

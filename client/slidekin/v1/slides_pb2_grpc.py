@@ -87,9 +87,9 @@ class SlideServiceServicer:
     """
 
     def AddSlide(self, request_iterator, context):
-        """Adds one slide. The first message holds the header, the others patches. When the response
-        arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-        error, nothing of it is. A slide that is held with the same content stays as it is, label and
+        """Adds one slide. The first message holds the header, the last one the end, those between them
+        patches. When the response arrives the slide is on disk and visible to searches; before, or where
+        the stream breaks off before its end, nothing of it is. A slide that is held with the same content stays as it is, label and
         attributes too; with an equal `source_digest` the answer comes before any patch travels.
         ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
         """

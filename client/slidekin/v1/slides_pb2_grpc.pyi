@@ -34,9 +34,9 @@ class SlideServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SlideServiceAsyncStub: ...
     AddSlide: _grpc.StreamUnaryMultiCallable[_slides_pb2.AddSlideRequest, _slides_pb2.AddSlideResponse]
-    """Adds one slide. The first message holds the header, the others patches. When the response
-    arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-    error, nothing of it is. A slide that is held with the same content stays as it is, label and
+    """Adds one slide. The first message holds the header, the last one the end, those between them
+    patches. When the response arrives the slide is on disk and visible to searches; before, or where
+    the stream breaks off before its end, nothing of it is. A slide that is held with the same content stays as it is, label and
     attributes too; with an equal `source_digest` the answer comes before any patch travels.
     ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
     """
@@ -63,9 +63,9 @@ class SlideServiceAsyncStub(SlideServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddSlide: _aio.StreamUnaryMultiCallable[_slides_pb2.AddSlideRequest, _slides_pb2.AddSlideResponse]  # type: ignore[assignment]
-    """Adds one slide. The first message holds the header, the others patches. When the response
-    arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-    error, nothing of it is. A slide that is held with the same content stays as it is, label and
+    """Adds one slide. The first message holds the header, the last one the end, those between them
+    patches. When the response arrives the slide is on disk and visible to searches; before, or where
+    the stream breaks off before its end, nothing of it is. A slide that is held with the same content stays as it is, label and
     attributes too; with an equal `source_digest` the answer comes before any patch travels.
     ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
     """
@@ -95,9 +95,9 @@ class SlideServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_slides_pb2.AddSlideRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_slides_pb2.AddSlideResponse, _abc.Awaitable[_slides_pb2.AddSlideResponse]]:
-        """Adds one slide. The first message holds the header, the others patches. When the response
-        arrives the slide is on disk and visible to searches; before, or where the stream ends in an
-        error, nothing of it is. A slide that is held with the same content stays as it is, label and
+        """Adds one slide. The first message holds the header, the last one the end, those between them
+        patches. When the response arrives the slide is on disk and visible to searches; before, or where
+        the stream breaks off before its end, nothing of it is. A slide that is held with the same content stays as it is, label and
         attributes too; with an equal `source_digest` the answer comes before any patch travels.
         ALREADY_EXISTS where the collection holds another slide of that name and `replace` is not set.
         """

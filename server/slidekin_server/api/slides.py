@@ -9,10 +9,9 @@ from grpc.aio import ServicerContext
 
 from slidekin.v1 import slides_pb2, slides_pb2_grpc
 from slidekin_server.api import messages
-from slidekin_server.api.errors import IncompleteStreamError
 from slidekin_server.api.options import read_filter
-from slidekin_server.api.patches import PatchReader, picture, too_many_patches
-from slidekin_server.api.streams import StreamGate, batches, first, settle
+from slidekin_server.api.patches import PatchReader, picture
+from slidekin_server.api.streams import StreamEnd, StreamGate, batches, first
 from slidekin_server.api.validation import (
     MAX_PAGE_SIZE,
     Page,
@@ -85,17 +84,11 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
                 stated_fingerprint=header.model_fingerprint,
                 time_left_s=context.time_remaining,
             )
+            end = StreamEnd()
             patches = await self._ingest.encode(
-                collection, incoming, batches(stream, reader, self._metrics), source
+                collection, incoming, batches(stream, reader, self._metrics, end=end), source
             )
-            if not header.patch_count:
-                await settle(context)
-            elif header.patch_count != len(patches):
-                raise IncompleteStreamError(
-                    slide_name(collection, incoming.facts.slide_id),
-                    announced=header.patch_count,
-                    received=len(patches),
-                )
+            end.require(slide_name(collection, incoming.facts.slide_id), received=len(patches))
             return _added(await self._ingest.store(collection, incoming, patches))
 
     async def GetSlide(  # noqa: N802
@@ -271,9 +264,6 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
             for field in ("width_px", "height_px", "patch_size_px"):
                 check.in_range(f"header.slide.{field}", getattr(slide, field), 0, _MAX_PX)
             check.in_range("header.slide.mpp", slide.mpp, 0.0, _MAX_MPP)
-            check.in_range("header.patch_count", header.patch_count, 0, _MAX_PX)
-            if header.patch_count > self._limits.max_patches_per_slide:
-                raise too_many_patches("header.patch_count", self._limits)
             whole = None
             if header.HasField("thumbnail"):
                 whole = picture(check, "header.thumbnail", header.thumbnail, self._limits)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
-
-from grpc.aio import ServicerContext
+from typing import TypeVar
 
 from slidekin.v1 import search_pb2, slides_pb2
-from slidekin_server.api.errors import TooManyStreamsError
+from slidekin_server.api.errors import IncompleteStreamError, TooManyStreamsError
 from slidekin_server.api.patches import PatchReader
 from slidekin_server.api.validation import refuse
 from slidekin_server.archive.patches import Patch
@@ -18,9 +15,6 @@ from slidekin_server.telemetry import Metrics
 
 _Message = slides_pb2.AddSlideRequest | search_pb2.SearchSlideRequest
 _M = TypeVar("_M", slides_pb2.AddSlideRequest, search_pb2.SearchSlideRequest)
-
-_SETTLE_S = 0.1
-"""Many times what the notice of a broken stream takes on a busy machine."""
 
 
 class StreamGate:
@@ -67,19 +61,53 @@ async def first(messages: AsyncIterator[_M]) -> _M:
             return message
         case "patches":
             raise refuse("patches", "come before the header; send the header first")
+        case "end":
+            raise refuse("end", "comes before the header; send the header first")
         case _:
             raise refuse("header", "the first message holds nothing; it must hold the header")
 
 
+class StreamEnd:
+    """What the last message of an AddSlide stream said, once it has come.
+
+    grpc.aio ends the iteration over a broken stream just as over a finished one, so that only a
+    message of its own tells them apart.
+    """
+
+    def __init__(self) -> None:
+        self.announced: int | None = None
+
+    def require(self, name: str, *, received: int) -> None:
+        """Refuse a stream that was cut off.
+
+        Raises:
+            IncompleteStreamError: No end came, or patches are missing.
+        """
+        if self.announced != received:
+            raise IncompleteStreamError(name, announced=self.announced, received=received)
+
+
 async def batches(
-    messages: AsyncIterator[_Message], reader: PatchReader, metrics: Metrics
+    messages: AsyncIterator[_Message],
+    reader: PatchReader,
+    metrics: Metrics,
+    *,
+    end: StreamEnd | None = None,
 ) -> AsyncIterator[Sequence[Patch]]:
     """Yield the patches of the messages after the first.
+
+    Args:
+        messages: What follows the header.
+        reader: Reads and checks patches.
+        metrics: Where to count.
+        end: Takes the stream's last message, where its kind of stream has one.
 
     Raises:
         InvalidRequestError: A message holds something else, or a patch is wrong.
     """
     async for message in messages:
+        if end is not None and end.announced is not None:
+            raise refuse("end", "is followed by another message; it must be the last")
         match message.WhichOneof("payload"):
             case "patches":
                 metrics.patches_per_message.observe(len(message.patches.patches))
@@ -88,17 +116,7 @@ async def batches(
                 raise refuse(
                     "header", "comes a second time; a stream has one, in its first message"
                 )
+            case "end" if end is not None and isinstance(message, slides_pb2.AddSlideRequest):
+                end.announced = message.end.patch_count
             case _:
                 raise refuse("patches", "a message after the first holds none")
-
-
-async def settle(context: ServicerContext[Any, Any]) -> None:
-    """Wait until a stream that was cut off is known to have been.
-
-    grpc.aio ends the iteration over a broken stream just as over a finished one, and cancels the
-    handler a moment later. Before anything is stored, that moment must have passed. Callers who
-    announce the number of their patches need not wait.
-    """
-    await asyncio.sleep(_SETTLE_S)
-    if context.cancelled():
-        raise asyncio.CancelledError

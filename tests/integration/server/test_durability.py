@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -84,7 +84,7 @@ def test_sigkill_amid_a_stream_stores_nothing_of_it(tmp_path: Path) -> None:
             half_sent, release = threading.Event(), threading.Event()
 
             def half() -> Iterator[slides_pb2.AddSlideRequest]:
-                messages = list(calls.additions("half", codes, patch_count=0))
+                messages = list(calls.additions("half", codes))
                 yield from messages[:4]
                 half_sent.set()
                 release.wait(60)
@@ -109,7 +109,7 @@ def test_a_cancelled_stream_stores_nothing(calls: Calls) -> None:
             half_sent: threading.Event = half_sent,
             release: threading.Event = release,
         ) -> Iterator[slides_pb2.AddSlideRequest]:
-            yield from list(calls.additions("half", codes, patch_count=0))[:sent]
+            yield from list(calls.additions("half", codes))[:sent]
             half_sent.set()
             release.wait(60)
 
@@ -128,7 +128,7 @@ import grpc
 from tests.service_calls import Calls, random_codes
 calls = Calls(grpc.insecure_channel(sys.argv[1]), sys.argv[2])
 def half():
-    yield from list(calls.additions("half", random_codes(1, 40), patch_count=0))[:4]
+    yield from list(calls.additions("half", random_codes(1, 40)))[:4]
     print("half", flush=True)
     threading.Event().wait()
 calls.slides.AddSlide(half())
@@ -156,7 +156,7 @@ def test_a_deadline_amid_a_stream_stores_nothing(calls: Calls) -> None:
     release = threading.Event()
 
     def half() -> Iterator[slides_pb2.AddSlideRequest]:
-        yield from list(calls.additions("half", random_codes(1, 40), patch_count=0))[:4]
+        yield from list(calls.additions("half", random_codes(1, 40)))[:4]
         release.wait(60)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -167,12 +167,23 @@ def test_a_deadline_amid_a_stream_stores_nothing(calls: Calls) -> None:
     assert calls.held() == ["after"]
 
 
-def test_fewer_patches_than_announced_are_taken_for_a_cut_stream(calls: Calls) -> None:
+def _without_end(calls: Calls) -> Iterator[slides_pb2.AddSlideRequest]:
+    return iter(list(calls.additions("a", random_codes(1, 7)))[:-1])
+
+
+def _with_fewer_than_announced(calls: Calls) -> Iterator[slides_pb2.AddSlideRequest]:
+    return calls.additions("a", random_codes(1, 7), announced=8)
+
+
+@pytest.mark.parametrize("messages", [_without_end, _with_fewer_than_announced])
+def test_a_stream_that_breaks_off_before_its_end_stores_nothing(
+    calls: Calls, messages: Callable[[Calls], Iterator[slides_pb2.AddSlideRequest]]
+) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        calls.add("a", random_codes(1, 7), patch_count=8)
+        calls.slides.AddSlide(messages(calls), timeout=60)
     failure = Failure.of(caught.value)
     assert failure.code is grpc.StatusCode.DATA_LOSS
     assert failure.info.reason == "INCOMPLETE_STREAM"
     assert calls.name("a") in failure.message
     assert calls.held() == []
-    assert calls.add("a", random_codes(1, 8), patch_count=8).slide.patch_count == 8
+    assert calls.add("a", random_codes(1, 7)).slide.patch_count == 7

@@ -166,7 +166,7 @@ def test_images_go_in_and_ranked_slides_come_out(stack: Stack) -> None:
     assert {network.role for network in status.model.networks} == {"vqvae", "texture"}
     for slide in (1, 2):
         images = [encoded(picture(10 * slide + number), PNG) for number in range(2)]
-        added = stack.calls.add(f"images-{slide}", patches(*images), patch_count=2)
+        added = stack.calls.add(f"images-{slide}", patches(*images))
         assert added.slide.patch_count == 2
     query = patches(encoded(picture(20), RGB), encoded(picture(21), PNG))
     found = stack.calls.search(query, k=2)

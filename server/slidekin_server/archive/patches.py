@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -136,36 +135,12 @@ class PatchSource:
         if isinstance(content, PatchImage):
             assert self._encoder is not None, "check refuses images without an encoder"
             try:
-                content = await _to_its_end(
-                    self._encoder.encode(content, timeout_s=self._time_left_s())
-                )
+                content = await self._encoder.encode(content, timeout_s=self._time_left_s())
             except ImageRefusedError as error:
                 raise InvalidArgumentError(
                     f"patches[{patch.index}].image", str(error), reason="IMAGE_REFUSED"
                 ) from error
         return CodedPatch(patch.index, patch.x_px, patch.y_px, content)
-
-
-_under_way: set[asyncio.Task[EncodedPatch]] = set()
-
-
-async def _to_its_end(encoding: Coroutine[Any, Any, EncodedPatch]) -> EncodedPatch:
-    """Wait for an encoding that goes on even where its caller is cancelled.
-
-    Triton 2.51 can die of a request that is cancelled while an ensemble works on it, and a call
-    whose client went away, or one of whose patches was refused, is cancelled with all its parts.
-    """
-    task = asyncio.ensure_future(encoding)
-    assert isinstance(task, asyncio.Task), "made of a coroutine"
-    _under_way.add(task)
-    task.add_done_callback(_forget)
-    return await asyncio.shield(task)
-
-
-def _forget(task: asyncio.Task[EncodedPatch]) -> None:
-    _under_way.discard(task)
-    if not task.cancelled():
-        task.exception()  # looked at, so that asyncio does not complain where nobody waits
 
 
 def stack(patches: Sequence[CodedPatch]) -> PatchCodes:

@@ -2,6 +2,10 @@
 
 Nothing is encoded unless the canary was right the last time it was asked. What is in flight at
 Triton is bounded over all callers, first come first served.
+
+A request that has gone to Triton is never cancelled: Triton 2.51 can die of one that is cancelled
+while an ensemble works on it. Where its caller gives up, it goes on to its end unheard, and keeps
+its place among those in flight for so long.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import asyncio
 import contextlib
 import enum
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +112,7 @@ class Encoder:
         self._status = EncoderStatus(EncoderState.STARTING, "the encoders have not been asked yet")
         self._check_now = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[EncoderAnswer]] = set()
 
     @property
     def status(self) -> EncoderStatus:
@@ -119,11 +124,13 @@ class Encoder:
         self._watch = asyncio.create_task(self._keep_watch(), name="canary")
 
     async def close(self) -> None:
-        """Stop watching and close the connection; calls in flight fail."""
+        """Stop watching, wait for what is at Triton, and close the connection."""
         if self._watch:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         await self._triton.close()
 
     async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
@@ -163,13 +170,40 @@ class Encoder:
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         self._require_ready()
         request = await asyncio.to_thread(self._request, image)
-        async with self._turn(deadline):
-            self._require_ready()  # waiting may have been long
-            left_s = self._timeout_s
-            if deadline is not None:
-                left_s = min(left_s, deadline - asyncio.get_running_loop().time())
-            answer = await self._triton.infer(request, timeout_s=max(left_s, 0.001))
+        try:
+            async with asyncio.timeout_at(deadline):
+                with self._metrics.encoder_waiting.track_inprogress():
+                    await self._turns.acquire()
+        except TimeoutError:
+            raise EncoderTimeoutError("the encoders were busy with others until the end") from None
+        if not self._is_ready:  # waiting may have been long
+            self._turns.release()
+            self._require_ready()
+        task = self._send(request)
+        task.add_done_callback(lambda _: self._turns.release())
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await asyncio.shield(task)
+        except TimeoutError:
+            raise EncoderTimeoutError("the encoders did not answer in the time given") from None
         return await asyncio.to_thread(self._patch, answer)
+
+    def _send(self, request: TritonRequest) -> asyncio.Task[EncoderAnswer]:
+        """Send a request, which then goes on to its end whoever still waits for it."""
+
+        async def infer() -> EncoderAnswer:
+            with self._metrics.encoder_in_flight.track_inprogress():
+                return await self._triton.infer(request, timeout_s=self._timeout_s)
+
+        def ended(task: asyncio.Task[EncoderAnswer]) -> None:
+            self._under_way.discard(task)
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not complain where nobody waits
+
+        task = asyncio.create_task(infer())
+        self._under_way.add(task)
+        task.add_done_callback(ended)
+        return task
 
     @property
     def _is_ready(self) -> bool:
@@ -182,20 +216,6 @@ class Encoder:
     def _request(self, image: PatchImage) -> TritonRequest:
         check_image(image, self._limits)
         return self._triton.request(image)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, deadline: float | None) -> AsyncIterator[None]:
-        try:
-            with self._metrics.encoder_waiting.track_inprogress():
-                async with asyncio.timeout_at(deadline):
-                    await self._turns.acquire()
-        except TimeoutError:
-            raise EncoderTimeoutError("the encoders were busy with others until the end") from None
-        try:
-            with self._metrics.encoder_in_flight.track_inprogress():
-                yield
-        finally:
-            self._turns.release()
 
     def _patch(self, answer: EncoderAnswer) -> EncodedPatch:
         try:
@@ -221,7 +241,7 @@ class Encoder:
         """Ask for the canary, past the queue: it must be answered however busy the encoders are."""
         try:
             request = await asyncio.to_thread(self._triton.request, self._canary.image)
-            answer = await self._triton.infer(request, timeout_s=self._timeout_s)
+            answer = await asyncio.shield(self._send(request))
             wrong = await asyncio.to_thread(self._canary.mismatch, answer)
         except (ImageRefusedError, EncoderFaultError) as error:
             wrong = str(error)

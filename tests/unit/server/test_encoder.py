@@ -173,16 +173,16 @@ def test_a_patch_given_up_leaves_its_turn_to_others(bundle: ModelBundle):
 def test_the_callers_deadline_holds_while_waiting_and_at_triton(bundle: ModelBundle):
     async def scenario(bench: Bench):
         bench.triton.free.clear()
-        with pytest.raises(EncoderTimeoutError, match="did not answer within"):
+        with pytest.raises(EncoderTimeoutError, match="did not answer"):
             await bench.encoder.encode(JPEG, timeout_s=0.2)
-        first = asyncio.create_task(bench.encoder.encode(JPEG))
-        await until(lambda: bench.value("encoder_in_flight") == 1)
+        # Nobody waits for it, and yet it goes on at Triton and keeps its place.
+        assert bench.value("encoder_in_flight") == 1
         with pytest.raises(EncoderTimeoutError, match="busy with others"):
             await bench.encoder.encode(JPEG, timeout_s=0.2)
         with pytest.raises(EncoderTimeoutError):
             await bench.encoder.encode(JPEG, timeout_s=-1)
         bench.triton.free.set()
-        await first
+        await bench.encoder.encode(JPEG)
         assert bench.encoded("timeout") == 3
         assert bench.encoder.status.state is EncoderState.READY
 

@@ -39,15 +39,21 @@ pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input)
 
 torch=$(grep -oE '^torch==[^ ]+' "$lock" || true)
 if [ -n "$torch" ]; then
-    "${pip[@]}" install --quiet ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --no-deps "$torch"
-    "$folder/bin/python" - <<'PY'
-from importlib.metadata import version
-
-build = version("torch")
-kind = "the CPU build" if build.endswith("+cpu") else "a CUDA build, or one that does not say"
-print(f"set-up: torch {build}: {kind}; set TORCH_INDEX_URL to take another")
-PY
+    from=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --no-deps "$torch")
+    # Asked before it is taken: the difference is gigabytes.
+    offered=$("${pip[@]}" install --dry-run --quiet --report - "${from[@]}" | "$folder/bin/python" -c '
+import json, sys
+metadata = json.load(sys.stdin)["install"][0]["metadata"]
+cuda = any("nvidia" in need or "cuda" in need for need in metadata.get("requires_dist", []))
+local = metadata["version"].partition("+")[2]
+print(metadata["version"] + ":", "the CPU build" if local == "cpu" or not cuda else "a CUDA build")')
+    echo "set-up: PyTorch $offered"
+    case $offered in *CUDA*)
+        echo "set-up: that is about 5 GB in this environment; without a GPU, stop here and set" \
+            "TORCH_INDEX_URL to a package index with CPU builds" ;;
+    esac
+    "${pip[@]}" install --quiet "${from[@]}"
 fi
 "${pip[@]}" install --quiet --requirement "$lock"
-[ "$editable" != editable ] || "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable .
+[ "$editable" != editable ] || "${pip[@]}" install -qq --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"

@@ -79,9 +79,7 @@ class Cohort:
 
     def _draw(self, first: int, slides: int) -> PatchCodes:
         begin = time.perf_counter()
-        keys, words = _draw(
-            self._seed, first, slides, self._centres, self._slopes, self._textures
-        )
+        keys, words = _draw(self._seed, first, slides, self._centres, self._slopes, self._textures)
         xy = np.zeros((len(keys), 2), dtype=np.int32)
         xy[:, 0] = np.arange(len(keys)) % SLIDE_PATCHES * 1024
         self.drawing_s += time.perf_counter() - begin

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from tests.bench.cohort import TEXTURE_BITS, Cohort
+from tests.bench.first_touch import touch_ahead
 from tests.bench.lines import say
 from tests.bench.timing import each_ms, rss_bytes, spread, throughput
 
@@ -21,6 +22,8 @@ DEFAULT = GuidedParameters(include_seed_key=True)
 _QUERY_SLIDES = 25
 _ADDED_SLIDES = 200
 _PROBES = 1_000_000
+_TOUCHED_BYTES = 300
+"""A patch: more than building takes at its peak."""
 
 
 def measure(patches: int) -> None:
@@ -28,6 +31,7 @@ def measure(patches: int) -> None:
     warm_up()
     cohort = Cohort(patches)
     queries = cohort.queries(_QUERY_SLIDES)
+    touch_ahead(_TOUCHED_BYTES * patches)
     index = build(cohort)
     guided(index, queries.keys, queries.textures)
     online(index, cohort)
@@ -55,15 +59,11 @@ def build(cohort: Cohort) -> CollectionIndex:
     return index
 
 
-def guided(
-    index: CollectionIndex, keys: NDArray[np.int64], textures: NDArray[np.uint8]
-) -> None:
+def guided(index: CollectionIndex, keys: NDArray[np.int64], textures: NDArray[np.uint8]) -> None:
     """Measure the guided walk, one patch at a time, by one thread and by two."""
     snapshot = index.snapshot()
     patches = snapshot.patches
-    asked = [
-        (key, texture, DEFAULT) for key, texture in zip(keys.tolist(), textures, strict=True)
-    ]
+    asked = [(key, texture, DEFAULT) for key, texture in zip(keys.tolist(), textures, strict=True)]
     hits = [len(snapshot.guided(*arguments)) for arguments in asked]
     taken = each_ms(snapshot.guided, asked)
     more = {"hits_median": int(np.median(hits)), **spread(taken)}
@@ -81,9 +81,7 @@ def online(index: CollectionIndex, cohort: Cohort) -> None:
     slides: list[tuple[Any, ...]] = []
     for number in numbers:
         part = slice((number - first) * 60, (number - first + 1) * 60)
-        slides.append(
-            (number, type(codes)(codes.keys[part], codes.textures[part], codes.xy[part]))
-        )
+        slides.append((number, type(codes)(codes.keys[part], codes.textures[part], codes.xy[part])))
     patches = len(index)
     added = each_ms(index.add_slide, slides)
     say("add slide", float(np.median(added)), "ms", patches=patches, **spread(added))

@@ -101,7 +101,10 @@ def search(folder: Path, cohort: Cohort) -> None:
             found: list[int] = []
 
             def ask(slide: Codes) -> None:
-                found.append(len(client.search_codes(slide, collection=_COLLECTION, k=5).slides))
+                answer = client.search_codes(
+                    slide, collection=_COLLECTION, k=5, model_fingerprint=_FINGERPRINT
+                )
+                found.append(len(answer.slides))
 
             for slide in slides[:2]:
                 ask(slide)

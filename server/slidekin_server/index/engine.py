@@ -25,19 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidekin_server.index import blocks as block_kernels
+from slidekin_server.index.bulk import pack_slides
 from slidekin_server.index.errors import ParameterError, SlideExistsError, SlideNotFoundError
 from slidekin_server.index.memory import BLOCK_PATCHES, Arena
+from slidekin_server.index.parameters import check_codes
 from slidekin_server.index.snapshot import (
     Directory,
     IndexSnapshot,
     SlideTable,
-    owners,
-    pack,
 )
 from slidekin_server.values import PatchCodes
 
 _NEVER: Final = 2**63 - 1
-_MAX_SLIDES: Final = 2**31
 
 
 class CollectionIndex:
@@ -75,7 +74,9 @@ class CollectionIndex:
 
     @classmethod
     def build(cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> CollectionIndex:
-        """Build an index from slides at once. O(n log n), with sequential writes.
+        """Build an index from slides at once. O(n).
+
+        Slides are taken over as they come: an iterator needs no more than a few in memory.
 
         Args:
             texture_bits: Width of all textures, a positive multiple of 64.
@@ -86,29 +87,17 @@ class CollectionIndex:
             SlideExistsError: Two slides have the same number.
         """
         index = cls(texture_bits)
-        given = sorted(slides, key=lambda slide: slide[0])
-        if not given:
+        packed = pack_slides(texture_bits, slides)
+        if not len(packed.numbers):
             return index
-        textures = []
-        for number, codes in given:
-            if number in index._keys_of_slide:
-                raise SlideExistsError(number)
-            index._keys_of_slide[number] = _own_keys(codes, number, texture_bits)
-            textures.append(np.ascontiguousarray(codes.textures))
-        numbers = np.array([number for number, _ in given], dtype=np.int64)
-        counts = np.array([len(codes) for _, codes in given], dtype=np.int32)
-        starts = np.array([texture.ctypes.data for texture in textures], dtype=np.int64)
-        keys = np.concatenate([index._keys_of_slide[number] for number, _ in given])
-        owner, patches = owners(numbers, counts)
-        addresses = np.repeat(starts, counts) + patches * np.int64(texture_bits // 8)
-        order = np.argsort(keys, kind="stable")
-        index._arena, directory = pack(
-            index._words, keys[order], owner[order], patches[order], addresses[order]
-        )
-        table = _with_room(index._current.table, int(numbers[-1]))
-        table.added[numbers] = 1
-        table.patches[numbers] = counts
-        index._publish(1, directory, table, patches=len(keys), slides=len(numbers))
+        index._arena = packed.arena
+        index._keys_of_slide = packed.keys_of_slide
+        table = _with_room(index._current.table, int(packed.numbers[-1]))
+        table.added[packed.numbers] = 1
+        table.patches[packed.numbers] = packed.counts
+        directory = Directory(*packed.directory, packed.arena.bases)
+        patches = int(packed.counts.sum(dtype=np.int64))
+        index._publish(1, directory, table, patches=patches, slides=len(packed.numbers))
         return index
 
     @property
@@ -164,7 +153,10 @@ class CollectionIndex:
         self._change(old, number, codes)
 
     def _change(self, old: int | None, new: int | None, codes: PatchCodes | None) -> None:
-        added = None if codes is None else _own_keys(codes, new, self.texture_bits)
+        added = None
+        if codes is not None:
+            check_codes(new, codes, self.texture_bits)
+            added = codes.keys.copy()
         with self._write_lock:
             current = self._current
             version = current.version + 1
@@ -290,25 +282,6 @@ class CollectionIndex:
                 own = slides == number
                 assert current.table.patches[number] == own.sum()
                 assert np.array_equal(self._keys_of_slide[number][patches[own]], keys[own])
-
-
-def _own_keys(codes: PatchCodes, number: int | None, texture_bits: int) -> NDArray[np.int64]:
-    """Check a slide's codes, and copy their keys."""
-    if number is None or not 0 <= number < _MAX_SLIDES:
-        raise ParameterError("number", "must lie in 0..2**31 - 1")
-    keys, textures = codes.keys, codes.textures
-    if keys.dtype != np.int64 or keys.ndim != 1:
-        raise ParameterError("keys", f"slide {number}: must be int64 of shape (n,)")
-    if keys.min(initial=0) < 0:
-        raise ParameterError("keys", f"slide {number}: must not be negative")
-    shape = (len(keys), texture_bits // 8)
-    if textures.dtype != np.uint8 or textures.shape != shape:
-        reason = (
-            f"slide {number}: must be uint8 of shape {shape} ({texture_bits} bits), "
-            f"not {textures.dtype} of shape {textures.shape}"
-        )
-        raise ParameterError("textures", reason)
-    return keys.copy()
 
 
 def _with_room(table: SlideTable, number: int) -> SlideTable:

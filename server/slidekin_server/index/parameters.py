@@ -1,16 +1,21 @@
-"""The parameters of the guided search, each with its default and its bounds."""
+"""What the index is given, and its bounds: parameters of the guided search, codes of slides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from slidekin_server.index.errors import ParameterError
+from slidekin_server.values import PatchCodes
 
 SEED_SPACING_UNIT: Final = 10**11
 """One unit of the third sum of a key: what C counts."""
 MAX_SEED_REACH: Final = 2**62
 """The seeds furthest from a query's key must stay within this distance: beyond it lies no key."""
+
+_MAX_SLIDES: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,25 @@ class GuidedParameters:
                 raise ParameterError(field, f"must be an integer in {least}..2**31 - 1")
         if self.C * self.T * SEED_SPACING_UNIT > MAX_SEED_REACH:
             raise ParameterError("T", "C * T * 10**11 must not exceed 2**62")
+
+
+def check_codes(number: int | None, codes: PatchCodes, texture_bits: int) -> None:
+    """Check that a slide fits into an index of textures of so many bits.
+
+    Raises:
+        ParameterError: Its number or its codes do not.
+    """
+    if number is None or not 0 <= number < _MAX_SLIDES:
+        raise ParameterError("number", "must lie in 0..2**31 - 1")
+    keys, textures = codes.keys, codes.textures
+    if keys.dtype != np.int64 or keys.ndim != 1:
+        raise ParameterError("keys", f"slide {number}: must be int64 of shape (n,)")
+    if len(keys) and keys.min() < 0:
+        raise ParameterError("keys", f"slide {number}: must not be negative")
+    shape = (len(keys), texture_bits // 8)
+    if textures.dtype != np.uint8 or textures.shape != shape:
+        reason = (
+            f"slide {number}: must be uint8 of shape {shape} ({texture_bits} bits), "
+            f"not {textures.dtype} of shape {textures.shape}"
+        )
+        raise ParameterError("textures", reason)

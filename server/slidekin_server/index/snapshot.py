@@ -303,9 +303,7 @@ class IndexSnapshot:
         for first in range(0, len(queries), batch):
             part = queries[first : first + batch]
 
-            def scan(
-                begin: int, end: int, part: NDArray[np.uint64] = part
-            ) -> NDArray[np.int64]:
+            def scan(begin: int, end: int, part: NDArray[np.uint64] = part) -> NDArray[np.int64]:
                 best = np.full((len(part), numbers), NO_PATCH, dtype=np.int64)
                 nearest_of_each_slide(
                     begin,

@@ -1,0 +1,278 @@
+"""Turn the lines of a run into the generated parts of docs/benchmarks.md and its plots.
+
+``python -m tests.bench.report bench-index.jsonl``
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tests.bench.goals import GOALS, Line, Run, number
+from tests.paths import PROJECT
+
+DOCUMENT = PROJECT / "docs" / "benchmarks.md"
+PLOTS = PROJECT / "docs" / "benchmarks"
+_COLOURS = {
+    "slidekin": "#0b6e4f",
+    "guided": "#0b6e4f",
+    "exact": "#3d6fb6",
+    "oracle": "#8a8a8a",
+    "numpy searchsorted": "#c98a12",
+    "faiss IndexBinaryFlat": "#b5446e",
+    "faiss IndexBinaryHNSW": "#7a4fb5",
+}
+
+
+def main() -> None:
+    (name,) = sys.argv[1:]
+    lines = Path(name).read_text(encoding="utf-8").splitlines()
+    run = Run(json.loads(line) for line in lines if line.startswith("{"))
+    PLOTS.mkdir(exist_ok=True)
+    # No dates and no random ids in the files: the same run draws the same bytes.
+    mpl.rcParams.update({"svg.hashsalt": "slidekin", "font.size": 9, "axes.grid": True})
+    plot_guided(run)
+    plot_exact(run)
+    plot_recall(run)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for part, write in PARTS.items():
+        begin, end = f"<!-- {part}: generated -->", f"<!-- {part}: end -->"
+        pattern = re.escape(begin) + ".*?" + re.escape(end)
+        assert re.search(pattern, text, re.DOTALL), f"{DOCUMENT} has no part {part!r}"
+        body = f"{begin}\n{write(run)}\n{end}"
+        text = re.sub(pattern, lambda _, body=body: body, text, flags=re.DOTALL)
+    DOCUMENT.write_text(text, encoding="utf-8")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    every = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
+
+
+def machine(run: Run) -> str:
+    facts = run.machine
+    caches = ", ".join(f"{level} {size}" for level, size in facts["caches"].items())
+    vector = "with" if facts["avx512_vpopcntdq"] else "without"
+    minutes = f" The run took {run.finished['minutes']} minutes." if run.finished else ""
+    return (
+        f"{facts['cores']} cores of {facts['processor']} ({caches}; {vector} AVX-512 VPOPCNTDQ), "
+        f"{facts['memory_gib']} GiB of memory, {facts['system']}, transparent huge pages "
+        f"`{facts['huge_pages']}`, Python {facts['python']}.{minutes}"
+    )
+
+
+def goals(run: Run) -> str:
+    rows = []
+    for goal in GOALS:
+        value = goal.measured(run)
+        if value is None:
+            rows.append([goal.figure, goal.must, "not in this run", ""])
+        else:
+            reached = "yes" if goal.met(value) else "**no**"
+            rows.append([goal.figure, goal.must, f"{number(value)} {goal.unit}", reached])
+    return table(["figure", "must reach", "measured", "reached"], rows)
+
+
+def by_size(run: Run) -> str:
+    """One row a figure, one column a size."""
+    sizes = sorted({line["patches"] for line in run.all("build")})
+    wanted: list[tuple[str, str, dict[str, object]]] = [
+        ("guided, one patch (median)", "guided", {}),
+        ("numpy searchsorted, the same walk", "guided beside rivals",
+         {"engine": "numpy searchsorted"}),
+        ("plain-Python oracle, the same walk", "guided beside rivals", {"engine": "oracle"}),
+        ("guided, 1 thread", "guided throughput", {"threads": 1}),
+        ("guided, 2 threads", "guided throughput", {"threads": 2}),
+        ("exact, 60 patches, 1 thread", "exact", {"threads": 1, "engine": "slidekin"}),
+        ("exact, 60 patches, 2 threads", "exact", {"threads": 2, "engine": "slidekin"}),
+        ("faiss IndexBinaryFlat, 60 patches, 1 thread", "exact",
+         {"threads": 1, "engine": "faiss IndexBinaryFlat"}),
+        ("faiss IndexBinaryFlat, 60 patches, 2 threads", "exact",
+         {"threads": 2, "engine": "faiss IndexBinaryFlat"}),
+        ("exact, one patch", "exact, one patch", {"engine": "slidekin"}),
+        ("faiss IndexBinaryFlat, one patch", "exact, one patch",
+         {"engine": "faiss IndexBinaryFlat"}),
+        ("exact, best patch of each slide, 60 patches", "exact, best of each slide", {}),
+        ("bulk build", "build", {}),
+        ("faiss IndexBinaryFlat, build", "flat build", {}),
+        ("faiss IndexBinaryHNSW, build, 2 threads", "hnsw build", {}),
+        ("add a slide", "add slide", {}),
+        ("remove a slide", "remove slide", {}),
+        ("memory", "memory", {}),
+    ]  # fmt: skip
+    rows = []
+    for title, bench, fields in wanted:
+        found = {line["patches"]: line for line in run.all(bench, **fields)}
+        cells = [
+            f"{number(found[size]['value'])} {found[size]['unit']}" if size in found else "-"
+            for size in sizes
+        ]
+        rows.append([title, *cells])
+    return table(["", *(f"{size:,} patches" for size in sizes)], rows)
+
+
+def build_notes(run: Run) -> str:
+    rows = []
+    for build, memory in zip(run.all("build"), run.all("memory"), strict=True):
+        rows.append(
+            [
+                f"{build['patches']:,}",
+                f"{build['seconds']:.2f} s",
+                f"{number(memory['value'])} bytes/patch",
+                f"{number(memory['peak_while_building'])} bytes/patch",
+            ]
+        )
+    return table(["patches", "build", "memory after it", "peak while building"], rows)
+
+
+def places(run: Run) -> str:
+    rows = [
+        [
+            f"{line['patches']:,}",
+            f"{line['distinct_keys']:,}",
+            line["engine"],
+            f"{number(line['value'])} ns",
+            f"{number(line['bytes_per_key'])}",
+        ]
+        for line in run.all("place")
+    ]
+    return table(["patches", "distinct keys", "structure", "one place", "bytes a key"], rows)
+
+
+def recall(run: Run) -> str:
+    rows = []
+    for line in run.all("recall"):
+        setting = {
+            "guided": f"{line.get('steps')} steps",
+            "faiss IndexBinaryHNSW": f"efSearch {line.get('breadth')}",
+            "exact": "two threads, 200 patches at once",
+        }[line["engine"]]
+        rows.append(
+            [
+                f"{line['patches']:,}",
+                line["engine"],
+                setting,
+                f"{100 * line['value']:.1f} %",
+                f"{number(line['ms_per_patch'])} ms",
+                f"{number(line['value'] * line['nearest'] / line['ms_per_patch'])}",
+            ]
+        )
+    head = ["patches", "search", "setting", "share found", "a patch", "true nearest found a ms"]
+    return table(head, rows)
+
+
+def service(run: Run) -> str:
+    rows = [
+        [title, f"{line['patches']:,}", f"{number(line['value'])} {line['unit']}"]
+        for title, bench in (
+            ("start from the store (archive alone)", "start from the store"),
+            ("service ready (process start, kernels from cache, store)", "service ready"),
+            ("search of a 60-patch slide by codes through gRPC", "search through gRPC"),
+            ("writing slides to the store, one transaction each", "store writes"),
+        )
+        for line in run.all(bench)
+    ]
+    return table(["", "patches", "measured"], rows)
+
+
+def slide(run: Run) -> str:
+    if run.slide is None:
+        return "not in this run"
+    line = run.slide
+    return (
+        f"Mosaic of a drawn {line['side_px']:,} x {line['side_px']:,} px slide, profile `default`: "
+        f"{line['wall_s']} s, {line['peak_rss_gib']} GiB at its peak "
+        f"(must reach: <= {line['goals']['wall_s']:.0f} s, "
+        f"<= {line['goals']['peak_rss_gib']} GiB)."
+    )
+
+
+PARTS = {
+    "machine": machine,
+    "goals": goals,
+    "sizes": by_size,
+    "build": build_notes,
+    "places": places,
+    "recall": recall,
+    "service": service,
+    "slide": slide,
+}
+
+
+def draw(axes: Axes, lines: list[Line], label: str, engine: str, style: str = "o-") -> None:
+    if lines:
+        across = [line["patches"] for line in lines]
+        axes.plot(
+            across, [line["value"] for line in lines], style, label=label, color=_COLOURS[engine]
+        )
+
+
+def save(figure: Figure, name: str) -> None:
+    figure.savefig(PLOTS / name, bbox_inches="tight", metadata={"Date": None})
+
+
+def logarithmic(title: str, across: str, up: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 3.8))
+    axes = figure.subplots()
+    axes.set(xscale="log", yscale="log", title=title, xlabel=across, ylabel=up)
+    return figure, axes
+
+
+def plot_guided(run: Run) -> None:
+    figure, axes = logarithmic("One patch, one thread (median)", "patches held", "ms")
+    rivals = "guided beside rivals"
+    draw(axes, run.all(rivals, engine="oracle"), "guided: plain Python", "oracle")
+    name = "numpy searchsorted"
+    draw(axes, run.all(rivals, engine=name), "guided: numpy searchsorted", name)
+    draw(axes, run.all("guided"), "guided: slidekin", "slidekin")
+    name = "faiss IndexBinaryFlat"
+    draw(axes, run.all("exact, one patch", engine=name), "exact: faiss flat", name, "s--")
+    own = run.all("exact, one patch", engine="slidekin")
+    draw(axes, own, "exact: slidekin", "exact", "s--")
+    axes.legend()
+    save(figure, "guided.svg")
+
+
+def plot_exact(run: Run) -> None:
+    figure, axes = logarithmic("Exact scan, 60 patches, nearest 100", "patches held", "ms")
+    for engine, colour in (
+        ("faiss IndexBinaryFlat", "faiss IndexBinaryFlat"),
+        ("slidekin", "exact"),
+    ):
+        for threads, style in ((1, "o-"), (2, "s--")):
+            found = run.all("exact", engine=engine, threads=threads)
+            draw(axes, found, f"{engine}, {threads} thread(s)", colour, style)
+    axes.legend()
+    save(figure, "exact.svg")
+
+
+def plot_recall(run: Run) -> None:
+    sizes = sorted({line["patches"] for line in run.all("recall")})
+    figure = Figure(figsize=(3.2 * len(sizes), 3.4))
+    for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
+        for engine, style in (("guided", "o-"), ("faiss IndexBinaryHNSW", "s-"), ("exact", "D")):
+            found = run.all("recall", patches=size, engine=engine)
+            if found:
+                axes.plot(
+                    [line["ms_per_patch"] for line in found],
+                    [line["value"] for line in found],
+                    style,
+                    label=engine,
+                    color=_COLOURS[engine],
+                )
+        axes.set(
+            xscale="log", ylim=(0, 1.05), title=f"{size:,} patches", xlabel="ms a patch",
+            ylabel="share of the true nearest 10",
+        )  # fmt: skip
+        axes.legend(loc="lower right", fontsize=7)
+    figure.tight_layout()
+    save(figure, "recall.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,8 @@ A slide is drawn from its number alone: a cohort is a prefix of every larger one
 it are queries that look like it.
 """
 
+# ruff: noqa: PLR0917 - compiled functions take columns one by one
+
 from __future__ import annotations
 
 import time

@@ -1,5 +1,7 @@
 """Figures of the engine alone: build, memory, guided walk, threads, changes, place finding."""
 
+# ruff: noqa: PLR0917 - compiled functions take columns one by one
+
 from __future__ import annotations
 
 import time

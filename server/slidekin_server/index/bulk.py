@@ -4,8 +4,8 @@ Textures go straight into the blocks, in order of arrival, so nothing that was h
 Once all keys are known they are sorted, and the textures are put in order where they lie.
 """
 
-# Compiled functions take columns one by one, and branch where a call would cost or need a copy.
-# ruff: noqa: C901, PLR0912, PLR0915, PLR0917
+# Compiled functions take columns one by one.
+# ruff: noqa: PLR0917
 
 from __future__ import annotations
 
@@ -266,12 +266,12 @@ def _put_textures_in_order(bases: Int64s, words: int, order: Int32s) -> None:
                 place = _texture_place(bases, words, scan)
                 _copy_texture(begin_of_saved + free * 8 * words, place, words)
                 holes[walker] = scan
-                following = np.int64(order[scan])
+                following = int(order[scan])
                 order[scan] = ~order[scan]
                 under_way += 1
             else:
                 source = sources[walker]
-                following = np.int64(order[source])
+                following = int(order[source])
                 to = _texture_place(bases, words, hole)
                 if following < 0:
                     own = 0

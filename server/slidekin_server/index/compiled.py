@@ -12,10 +12,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import (
-    carray,  # type: ignore[attr-defined]
-    types,
-)
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -106,7 +103,7 @@ def _vectors_differ(vectors: int) -> Callable[[int, int], int]:
     word = ir.IntType(64)
     vector = ir.VectorType(word, _VECTOR_WORDS)
 
-    def emit(builder: Any, one: ir.Value, other: ir.Value) -> ir.Value:
+    def emit(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Value:
         def call(name: str, result: ir.Type, argument: ir.Value) -> ir.Value:
             signature = ir.FunctionType(result, [vector])
             function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
@@ -154,6 +151,6 @@ def distance_bits(one: int, other: int, words: int) -> int:
     while word < words:
         left = carray(pointer(one + 8 * word), (1,), np.uint64)[0]
         right = carray(pointer(other + 8 * word), (1,), np.uint64)[0]
-        bits += np.int64(popcount(left ^ right))
+        bits += int(np.int64(popcount(left ^ right)))
         word += 1
     return bits

@@ -6,7 +6,7 @@ branch; most often the least of them is too great already and nothing of the blo
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
-# ruff: noqa: PLR0917
+# ruff: noqa: C901, PLR0917
 
 from __future__ import annotations
 

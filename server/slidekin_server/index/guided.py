@@ -101,9 +101,10 @@ def _walk(
 ) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
-    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is such a reason. A key's patches are a run of slots. Of
-    equal distances the first in order of insertion counts: walking downward that is the last one
-    met. One walk meets no key twice, so its own hits need not be in ``table`` while it goes on.
+    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is such a
+    reason. A key's patches are a run of slots. Of equal distances the first in order of insertion
+    counts: walking downward that is the last one met. One walk meets no key twice, so its own hits
+    need not be in ``table`` while it goes on.
 
     Returns:
         Number of hits written to ``found``, shape (steps or patches, 4).

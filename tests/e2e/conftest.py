@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.paths import PROJECT
 
 Slidekin = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +30,9 @@ def slidekin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slidekin]:
             check=False,
         )
         if check:
-            assert done.returncode == 0, f"slidekin {arguments} failed:\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, (
+                f"slidekin {arguments} failed:\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     try:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from tests.drawing import PATTERNS
 from tests.paths import PROJECT
 
@@ -41,14 +40,16 @@ def test_no_slide_of_the_excluded_patient_comes_back(demo: tuple[Path, str]):
 def test_random_weights_are_named_in_every_answer(demo: tuple[Path, str]):
     out, printed = demo
     assert "random" in printed
-    assert all(json.loads((out / f"{name}.json").read_text())["random_weights"] for name in PATTERNS)
+    assert all(
+        json.loads((out / f"{name}.json").read_text())["random_weights"] for name in PATTERNS
+    )
 
 
 def test_the_report_is_one_self_contained_page(demo: tuple[Path, str]):
     page = (demo[0] / "report.html").read_text()
     assert page.count("data:image/") > 10
-    assert "src=\"http" not in page
-    assert "href=\"http" not in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
 
 
 def test_the_demo_stops_what_it_started(demo: tuple[Path, str]):

@@ -39,6 +39,7 @@ class PatchCodes:
 
     @property
     def texture_bits(self) -> int:
+        """Width of a texture."""
         return int(self.textures.shape[1]) * 8
 
 

@@ -16,7 +16,7 @@ Slidekin = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def slidekin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slidekin]:
-    """Runs `slidekin ARGUMENTS...` against a stack of this module's own; stops the stack at the end."""
+    """Runs `slidekin ARGUMENTS...` against a stack of this module's own; stops it at the end."""
     home = tmp_path_factory.mktemp("stack")
     environment = os.environ | {"SLIDEKIN_HOME": str(home)}
 

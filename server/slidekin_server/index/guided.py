@@ -39,46 +39,38 @@ _FAR = 2**31 - 1
 _PREFETCH_AHEAD = 16
 """Patches between asking memory for a texture and comparing it; the processor's own guess stops at
 each page."""
-_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inlined
-def _slot_of(table: Int64s, key: int) -> int:
-    """Find the key's slot in the open-addressed table: its own, or the free one it would take."""
-    mask = len(table) - 1
-    slot = np.int64((np.uint64(key) * _GOLDEN_RATIO) >> np.uint64(32)) & mask
-    while table[slot] != -1 and table[slot] != key:
-        slot = (slot + 1) & mask
-    return int(slot)
+def _accepted_up_to(keys: Int64s, last: int) -> int:
+    """Return the greatest accepted key <= ``last``, -1 where there is none."""
+    nearest = np.int64(-1)
+    for key in keys:
+        nearest = max(nearest, key if key <= last else np.int64(-1))
+    return int(nearest)
+
+
+@inlined
+def _accepted_from(keys: Int64s, first: int) -> int:
+    """Return the least accepted key >= ``first``, -1 where there is none."""
+    nearest = np.int64(_MAX_KEY)
+    found = False
+    for key in keys:
+        found |= key >= first
+        nearest = min(nearest, key if key >= first else np.int64(_MAX_KEY))
+    return int(nearest) if found else -1
 
 
 @part
-def _grown(table: Int64s) -> Int64s:
-    larger = np.full(2 * len(table), -1, dtype=np.int64)
-    for key in table:
-        if key != -1:
-            larger[_slot_of(larger, key)] = key
-    return larger
-
-
-@part
-def _remember(table: Int64s, hits: Int64s, begin: int, end: int) -> Int64s:
-    """Note the keys of one walk's hits; return the table, a larger one where it was full."""
-    while 2 * end > len(table):
-        table = _grown(table)
-    for hit in range(begin, end):
-        table[_slot_of(table, hits[hit, 0])] = hits[hit, 0]
-    return table
-
-
-@part
-def _with_room(hits: Int64s, size: int, steps: int) -> Int64s:
-    """Return the hits with room for another walk's, in a larger array where they fill theirs."""
+def _with_room(keys: Int64s, hits: Int64s, size: int, steps: int) -> tuple[Int64s, Int64s]:
+    """Return the hits with room for another walk's, in larger arrays where they fill theirs."""
     if size + steps <= len(hits):
-        return hits
-    larger = np.empty((2 * (size + steps), 4), dtype=np.int64)
-    larger[:size] = hits[:size]
-    return larger
+        return keys, hits
+    larger_keys = np.empty(2 * (size + steps), dtype=np.int64)
+    larger_hits = np.empty((2 * (size + steps), 3), dtype=np.int64)
+    larger_keys[:size] = keys[:size]
+    larger_hits[:size] = hits[:size]
+    return larger_keys, larger_hits
 
 
 @part
@@ -95,19 +87,21 @@ def _walk(
     direction: int,
     steps: int,
     only_key: int,
+    stop_key: int,
     threshold: int,
-    table: Int64s,
+    found_keys: Int64s,
     found: Int64s,
 ) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
-    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is such a
-    reason. A key's patches are a run of slots. Of equal distances the first in order of insertion
-    counts: walking downward that is the last one met. One walk meets no key twice, so its own hits
-    need not be in ``table`` while it goes on.
+    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is a
+    reason to stop, and so is ``stop_key``: the accepted key that is nearest in this direction, thus the
+    first that the walk could come to. A key's patches are a run of slots. Of equal distances the
+    first in order of insertion counts: walking downward that is the last one met.
 
     Returns:
-        Number of hits written to ``found``, shape (steps or patches, 4).
+        Number of hits written to ``found_keys`` and to ``found``, shape (steps or patches, 3):
+        distance, slide, patch.
     """
     size = 0
     key, best, best_slide, best_patch = -1, _FAR, 0, 0
@@ -131,12 +125,12 @@ def _walk(
                 if keys[slot] != key:
                     if key != -1:
                         if best <= threshold:
-                            _write(found, size, key, best, best_slide, best_patch)
+                            _write(found_keys, found, size, key, best, best_slide, best_patch)
                             size += 1
                         steps -= 1
                     key = keys[slot]
                     best = _FAR
-                    if steps == 0 or table[_slot_of(table, key)] == key:
+                    if steps == 0 or key == stop_key:
                         return size
                     if only_key >= 0 and key != only_key:
                         return size
@@ -155,17 +149,25 @@ def _walk(
         elif place >= 0:
             slot = counts[place] - 1
     if key != -1 and best <= threshold:
-        _write(found, size, key, best, best_slide, best_patch)
+        _write(found_keys, found, size, key, best, best_slide, best_patch)
         size += 1
     return size
 
 
 @inlined
-def _write(found: Int64s, size: int, key: int, distance: int, slide: int, patch: int) -> None:
-    found[size, 0] = key
-    found[size, 1] = distance
-    found[size, 2] = slide
-    found[size, 3] = patch
+def _write(
+    found_keys: Int64s,
+    found: Int64s,
+    size: int,
+    key: int,
+    distance: int,
+    slide: int,
+    patch: int,
+) -> None:
+    found_keys[size] = key
+    found[size, 0] = distance
+    found[size, 1] = slide
+    found[size, 2] = patch
 
 
 @kernel
@@ -213,18 +215,21 @@ def guided_hits(
         keys, distances, slides, patches: sorted by distance, ties in order of discovery.
     """
     texture = query.ctypes.data
-    table = np.full(4096, -1, dtype=np.int64)
     size = 0
     steps = max(successor_steps, predecessor_steps, 1)
     steps = min(steps, patches)
-    hits = np.empty((4 * steps, 4), dtype=np.int64)
+    keys = np.empty(4 * steps, dtype=np.int64)
+    hits = np.empty((4 * steps, 3), dtype=np.int64)
     for turn in range(2 * seeds):
         # A seed's three walks bring at most one hit a step and one for its own key.
-        hits = _with_room(hits, size, 2 * steps + 1)
+        keys, hits = _with_room(keys, hits, size, 2 * steps + 1)
         offset = (turn % seeds) * spacing
         above = turn >= seeds and query_key > _MAX_KEY - offset
         seed = _MAX_KEY if above else query_key + (offset if turn >= seeds else -offset)
+        # The walks go over keys <= last and keys >= first.
+        last, first = seed - 1, seed
         if above:
+            last = _MAX_KEY
             low_place, low_slot = len(blocks), 0
             high_place, high_slot = len(blocks), 0
         else:
@@ -235,54 +240,53 @@ def guided_hits(
                 and keys_of(block_address(bases, blocks[low_place], words))[low_slot] == seed
             ):
                 if seed < _MAX_KEY:
+                    first = seed + 1
                     high_place, high_slot = lower_bound(
-                        first_keys, blocks, counts, bases, words, seed + 1
+                        first_keys, blocks, counts, bases, words, first
                     )
                 else:
                     high_place, high_slot = len(blocks), 0
-                if include_seed_key and table[_slot_of(table, seed)] != seed:
-                    taken = _walk(
+                if include_seed_key:
+                    # Accepted from an earlier seed: the walk ends on it at once.
+                    size += _walk(
                         blocks, counts, bases, words, texture, admitted, following,
-                        low_place, low_slot, 1, 1, seed, threshold, table, hits[size:],
+                        low_place, low_slot, 1, 1, seed, _accepted_from(keys[:size], seed),
+                        threshold, keys[size:], hits[size:],
                     )  # fmt: skip
-                    table = _remember(table, hits, size, size + taken)
-                    size += taken
         low_slot -= 1
         if low_slot < 0:
             low_place -= 1
             low_slot = counts[low_place] - 1 if low_place >= 0 else 0
-        taken = _walk(
+        size += _walk(
             blocks, counts, bases, words, texture, admitted, preceding,
-            low_place, low_slot, -1, predecessor_steps, -1, threshold, table, hits[size:],
+            low_place, low_slot, -1, predecessor_steps, -1, _accepted_up_to(keys[:size], last),
+            threshold, keys[size:], hits[size:],
         )  # fmt: skip
-        table = _remember(table, hits, size, size + taken)
-        size += taken
-        taken = _walk(
+        size += _walk(
             blocks, counts, bases, words, texture, admitted, following,
-            high_place, high_slot, 1, successor_steps, -1, threshold, table, hits[size:],
+            high_place, high_slot, 1, successor_steps, -1, _accepted_from(keys[:size], first),
+            threshold, keys[size:], hits[size:],
         )  # fmt: skip
-        table = _remember(table, hits, size, size + taken)
-        size += taken
-    return _sorted_by_distance(hits[:size], 64 * words)
+    return _sorted_by_distance(keys[:size], hits[:size], 64 * words)
 
 
 @part
-def _sorted_by_distance(hits: Int64s, bits: int) -> Hits:
+def _sorted_by_distance(keys: Int64s, hits: Int64s, bits: int) -> Hits:
     """Sort hits by distance, stably: a counting sort. O(hits + bits)."""
     starts = np.zeros(bits + 2, dtype=np.int64)
     for hit in range(len(hits)):
-        starts[hits[hit, 1] + 1] += 1
+        starts[hits[hit, 0] + 1] += 1
     for distance in range(bits + 1):
         starts[distance + 1] += starts[distance]
-    keys = np.empty(len(hits), dtype=np.int64)
+    sorted_keys = np.empty(len(hits), dtype=np.int64)
     distances = np.empty(len(hits), dtype=np.int32)
     slides = np.empty(len(hits), dtype=np.int64)
     patches = np.empty(len(hits), dtype=np.int32)
     for hit in range(len(hits)):
-        to = starts[hits[hit, 1]]
-        starts[hits[hit, 1]] += 1
-        keys[to] = hits[hit, 0]
-        distances[to] = hits[hit, 1]
-        slides[to] = hits[hit, 2]
-        patches[to] = hits[hit, 3]
-    return keys, distances, slides, patches
+        to = starts[hits[hit, 0]]
+        starts[hits[hit, 0]] += 1
+        sorted_keys[to] = keys[hit]
+        distances[to] = hits[hit, 0]
+        slides[to] = hits[hit, 1]
+        patches[to] = hits[hit, 2]
+    return sorted_keys, distances, slides, patches

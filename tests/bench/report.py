@@ -144,6 +144,18 @@ def places(run: Run) -> str:
     return table(["patches", "distinct keys", "structure", "one place", "bytes a key"], rows)
 
 
+def limits(run: Run) -> str:
+    """What the walk and a plain scan read of memory."""
+    rows = []
+    scans = {line["patches"]: line for line in run.all("exact, one patch", engine="slidekin")}
+    for line in run.all("guided looks at"):
+        size = line["patches"]
+        scan = f"{scans[size]['read_gb_per_s']} GB/s" if size in scans else "-"
+        rows.append([f"{size:,}", number(line["value"]), f"{line['read_gb_per_s']} GB/s", scan])
+    head = ["patches", "patches looked at", "read by the walk", "read by a plain scan"]
+    return table(head, rows)
+
+
 def recall(run: Run) -> str:
     rows = []
     for line in run.all("recall"):
@@ -198,6 +210,7 @@ PARTS = {
     "sizes": by_size,
     "build": build_notes,
     "places": places,
+    "limits": limits,
     "recall": recall,
     "service": service,
     "slide": slide,

@@ -38,10 +38,20 @@ def guided(cohort: Cohort, snapshot: IndexSnapshot, queries: PatchCodes) -> None
     """Measure the guided walk of the engine, of numpy and of the oracle, results compared."""
     asked = list(zip(queries.keys.tolist(), queries.textures, [DEFAULT] * 300, strict=True))
     rows = [rows_of(snapshot.guided(*arguments)) for arguments in asked]
-    say_guided("slidekin", each_ms(snapshot.guided, asked), cohort.patches)
+    own = each_ms(snapshot.guided, asked)
+    say_guided("slidekin", own, cohort.patches)
 
     sorted_arrays = NumpyIndex(cohort)
     assert [sorted_arrays.guided(*arguments) for arguments in asked] == rows
+    looked_at = sorted_arrays.looked_at / len(asked)
+    say(
+        "guided looks at",
+        looked_at,
+        "patches",
+        patches=cohort.patches,
+        # Of each patch the key, the owner and the texture.
+        read_gb_per_s=round(looked_at * (12 + TEXTURE_BITS / 8) / np.mean(own) / 1e6, 2),
+    )
     say_guided("numpy searchsorted", each_ms(sorted_arrays.guided, asked), cohort.patches)
     del sorted_arrays
     if cohort.patches > ORACLE_MOST_PATCHES:
@@ -139,7 +149,15 @@ def exact(cohort: Cohort, snapshot: IndexSnapshot, textures: NDArray[np.uint8]) 
         "faiss IndexBinaryFlat": lambda: flat.search(one, _LIMIT),
     }
     for engine, scan in single.items():
-        say("exact, one patch", best_ms(scan), "ms", patches=cohort.patches, engine=engine)
+        taken = best_ms(scan, repeats=7)
+        say(
+            "exact, one patch",
+            taken,
+            "ms",
+            patches=cohort.patches,
+            engine=engine,
+            read_gb_per_s=round(cohort.patches * TEXTURE_BITS / 8 / taken / 1e6, 2),
+        )
 
 
 def assert_same(bags: list[Bag], distances: NDArray[np.int32]) -> None:

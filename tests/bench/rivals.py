@@ -43,6 +43,8 @@ class NumpyIndex:
         self._keys, starts = np.unique(keys[self._order], return_index=True)
         self._starts = np.append(starts, cohort.patches)
         self._accepted = np.zeros(len(self._keys), dtype=np.bool_)
+        self.looked_at = 0
+        """Patches that all searches so far have looked at."""
 
     def guided(self, key: int, texture: NDArray[np.uint8], parameters: GuidedParameters) -> Rows:
         """Search one patch; results equal the engine's."""
@@ -91,6 +93,7 @@ class NumpyIndex:
         if begin == end:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         first, last = self._starts[begin], self._starts[end]
+        self.looked_at += int(last - first)
         different = np.bitwise_count(self._textures[first:last] ^ query)
         bits = different.sum(axis=1, dtype=np.int64)
         packed = np.minimum.reduceat(

@@ -24,6 +24,7 @@ from slidekin_server.index.compiled import (
     inlined,
     kernel,
     part,
+    prefetch,
 )
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
@@ -101,6 +102,13 @@ def _block_distances(
     return least
 
 
+@inlined
+def _ask_for_block(address: int, words: int) -> None:
+    """Ask memory for a block's textures while the block before it is being looked at."""
+    for line in range(0, BLOCK_PATCHES * 8 * words, 64):
+        prefetch(texture_at(address, 0, words) + line)
+
+
 @kernel
 def nearest(
     begin: int,
@@ -145,6 +153,8 @@ def nearest(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
+        if place + 1 < end:
+            _ask_for_block(block_address(bases, blocks[place + 1], words), words)
         slides = slides_of(address)
         for query in range(len(queries)):
             bound = max_distance
@@ -218,6 +228,8 @@ def nearest_of_each_slide(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
+        if place + 1 < end:
+            _ask_for_block(block_address(bases, blocks[place + 1], words), words)
         slides = slides_of(address)
         patches = patches_of(address)
         for query in range(len(queries)):

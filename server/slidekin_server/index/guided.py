@@ -95,9 +95,9 @@ def _walk(
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
     ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is a
-    reason to stop, and so is ``stop_key``: the accepted key that is nearest in this direction, thus the
-    first that the walk could come to. A key's patches are a run of slots. Of equal distances the
-    first in order of insertion counts: walking downward that is the last one met.
+    reason to stop, and so is ``stop_key``: the accepted key that is nearest in this direction, thus
+    the first that the walk could come to. A key's patches are a run of slots. Of equal distances
+    the first in order of insertion counts: walking downward that is the last one met.
 
     Returns:
         Number of hits written to ``found_keys`` and to ``found``, shape (steps or patches, 3):

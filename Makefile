@@ -67,7 +67,7 @@ bench-slide: env ## Mosaic of a drawn 40,000 x 40,000 px slide: seconds and memo
 SIZES ?= 100000 1000000 10000000
 BENCH_OUT ?= bench-index.jsonl
 bench-index: env ## Index and its rivals at SIZES patches, as JSON lines; then docs/benchmarks.md
-	@python -c 'import faiss, matplotlib' || { echo "bench-index: pip install -e '.[bench]'"; exit 1; }
+	@python -c 'import faiss, matplotlib' 2>/dev/null || python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	@PYTHONPATH=. python -m tests.bench.bench_index --sizes "$(SIZES)" --out $(BENCH_OUT)
 	@PYTHONPATH=. python -m tests.bench.report $(BENCH_OUT)
 

@@ -40,6 +40,8 @@ class ServiceProcess:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings by section, over those that tests need."""
     codes_only: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables it gets beside those of whoever runs the tests."""
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     """Of its gRPC interface, while it runs."""
@@ -60,8 +62,9 @@ class ServiceProcess:
         if self.codes_only:
             command.append("--codes-only")
         with self.log.open("ab") as log:
+            environment = {**service_environment(), **self.environment}
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=log, env=service_environment()
+                command, stdin=subprocess.PIPE, stderr=log, env=environment
             )
         state = json.loads(self._wait_for(state_file))
         self.url, self.metrics_url = state["grpc_url"], state["metrics_url"]

@@ -105,6 +105,16 @@ def write_durably(file: Path, content: bytes) -> None:
     sync_folder(file.parent)
 
 
+def overwrite_durably(file: Path, content: bytes) -> None:
+    """Change a file of the same length in place: that needs no space."""
+    descriptor = os.open(file, os.O_WRONLY)
+    try:
+        os.pwrite(descriptor, content, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _free_bytes(folder: Path) -> int:
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from .disk import write_durably
+from .disk import overwrite_durably, write_durably
 from .errors import DamagedStoreError
 
 MARK_NAME = "slidekin.store"
 _OPEN = b"A store of slidekin, in use: the database and its -wal file belong together.\n"
-_CLOSED = b"A store of slidekin, closed: the database holds everything.\n"
+_CLOSED = (
+    b"A store of slidekin, closed: the database holds everything.".ljust(len(_OPEN) - 1) + b"\n"
+)
+# Of one length: changing one to the other takes no space, which a full disk would not have.
 
 
 def check_complete(database: Path) -> None:
@@ -40,7 +43,13 @@ def mark(database: Path, *, in_use: bool) -> None:
     """Say what has to be there from now on. To be called while the log exists."""
     file = database.parent / MARK_NAME
     content = _OPEN if in_use else _CLOSED
-    # On a full disk the older mark stays: it asks for less than this one would.
-    with contextlib.suppress(OSError):
-        if not file.exists() or file.read_bytes() != content:
+    try:
+        if not file.exists():
             write_durably(file, content)
+        elif file.read_bytes() != content:
+            overwrite_durably(file, content)
+    except OSError:
+        # A mark that asks for a log that is about to go would refuse the next start.
+        if not in_use:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)

@@ -21,8 +21,8 @@ from .sqlite_queries import HeldCollection, select_stored
 from .sqlite_rows import COLLECTION_COLUMNS, collection_record
 from .sqlite_schema import require_ours
 
-_PAGES_A_STEP = 2048
-"""8 MiB: between two steps other threads get their turn."""
+_PAGES_A_STEP = 16
+"""64 KiB: between two steps other threads get their turn."""
 _SLIDES_A_CHUNK = 256
 
 

@@ -1,6 +1,6 @@
 """Turn the lines of a run into the generated parts of docs/benchmarks.md and its plots.
 
-``python -m tests.bench.report bench-index.jsonl``
+``python -m tests.bench.report docs/benchmarks/run.jsonl``
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden bench-slide bench-index lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults bench-slide bench-index lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ bench-index: env ## Index and its rivals at SIZES patches, as JSON lines; then d
 	@python -c 'import faiss, matplotlib' 2>/dev/null || python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	@PYTHONPATH=. python -m tests.bench.bench_index --sizes "$(SIZES)" --out $(BENCH_OUT)
 	@PYTHONPATH=. python -m tests.bench.report $(BENCH_OUT)
+
+faults: env ## Services killed at named points and judged: make faults ROUNDS=200 SEED=20260101
+	@python -m tests.faults --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
 
 lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
 	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or failing: changes are refused, searches go on, nothing is lost."""
+"""A disk that is full, read-only or failing: no change, but searches, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fill(disk: Path, *, leave: int = 0) -> None:
     with (disk / "other").open("ab", buffering=0) as other:
         state = os.statvfs(disk)
         free = state.f_bavail * state.f_frsize
-        os.posix_fallocate(other.fileno(), 0, os.stat(disk / "other").st_size + free - leave)
+        os.posix_fallocate(other.fileno(), 0, (disk / "other").stat().st_size + free - leave)
 
 
 def free(disk: Path) -> None:

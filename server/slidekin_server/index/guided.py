@@ -7,7 +7,7 @@ side: after one look-up a walk is a sequential read.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
-# ruff: noqa: C901, FBT001, PLR0912, PLR0917
+# ruff: noqa: C901, FBT001, PLR0912, PLR0915, PLR0917
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from slidekin_server.index.compiled import (
     prefetch,
 )
 from slidekin_server.index.memory import (
+    BLOCK_PATCHES,
     block_address,
     keys_of,
     patches_of,
@@ -36,9 +37,9 @@ from slidekin_server.index.memory import (
 
 _MAX_KEY = 2**63 - 1
 _FAR = 2**31 - 1
-_PREFETCH_AHEAD = 16
-"""Patches between asking memory for a texture and comparing it; the processor's own guess stops at
-each page."""
+_PREFETCH_AHEAD = 32
+"""Patches between asking memory for a texture and comparing it, at most `FILL_PATCHES`; the
+processor's own guess stops at each page."""
 
 
 @inlined
@@ -118,7 +119,15 @@ def _walk(
         keys = keys_of(address)
         slides = slides_of(address)
         patches = patches_of(address)
-        end = counts[place] if direction == 1 else -1
+        count = counts[place]
+        end = count if direction == 1 else -1
+        # The block that comes next is asked for in time too: its keys now, its textures below. (At
+        # the directory's ends some other memory is asked for, which does no harm.)
+        following = min(max(place + direction, 0), len(blocks) - 1)
+        beyond = block_address(bases, blocks[following], words)
+        edge = count if direction == 1 else -counts[following]
+        for line in range(0, 8 * BLOCK_PATCHES, 64):
+            prefetch(beyond + line)
         while slot != end:
             slide = slides[slot]
             if len(admitted) == 0 or admitted[slide]:
@@ -134,7 +143,11 @@ def _walk(
                         return size
                     if only_key >= 0 and key != only_key:
                         return size
-                ahead = texture_at(address, slot + direction * _PREFETCH_AHEAD, words)
+                target = slot + direction * _PREFETCH_AHEAD
+                if 0 <= target < count:
+                    ahead = texture_at(address, target, words)
+                else:
+                    ahead = texture_at(beyond, target - edge, words)
                 for line in range(0, 8 * words, 64):
                     prefetch(ahead + line)
                 bits = distance_bits(texture_at(address, slot, words), query, words)

@@ -130,7 +130,7 @@ class Life:
             process = self._service.process
             assert process is not None
             died_of = process.wait(60)
-            self._service.process = None
+            self._service.kill()  # dead already: this only tidies up
             if point is None or died_of != -signal.SIGKILL:
                 log = self._service.log.read_text(encoding="utf-8")[-4000:]
                 raise AssertionError(f"the service ended with {died_of}:\n{log}") from None
@@ -155,12 +155,8 @@ class Life:
             if point in {ANY_MOMENT, _FIRST, *_START}:
                 patience_s = self._chance.uniform(0.05, 0.8)
             died = _ended(process, patience_s)
-            if not died:
-                process.kill()
+            self._service.kill()
             code = process.wait(60)
-            if process.stdin is not None:
-                process.stdin.close()
-            self._service.process = None
             traffic.join()
         if code != -signal.SIGKILL:
             self._fault(f"{where}: the service ended by itself with {code}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def describe_machine() -> dict[str, Any]:
         "caches": _caches(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "huge_pages": pages.read_text(encoding="ascii").strip() if pages.exists() else "",
+        "load_before": round(os.getloadavg()[0], 2),
         "system": platform.system() + " " + platform.release(),
         "python": platform.python_version(),
     }

@@ -64,7 +64,8 @@ def machine(run: Run) -> str:
     return (
         f"{facts['cores']} cores of {facts['processor']} ({caches}; {vector} AVX-512 VPOPCNTDQ), "
         f"{facts['memory_gib']} GiB of memory, {facts['system']}, transparent huge pages "
-        f"`{facts['huge_pages']}`, Python {facts['python']}.{minutes}"
+        f"`{facts['huge_pages']}`, Python {facts['python']}. Load average before the run: "
+        f"{facts.get('load_before', 'not noted')}.{minutes}"
     )
 
 

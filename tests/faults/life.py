@@ -216,9 +216,9 @@ class Life:
         return [collection.name for collection in response.collections]
 
     def _look_for_remains(self, found: Mapping[str, Version], where: str) -> None:
-        """Of what is gone, or never came to be, no byte may be left in the store's files."""
+        """Of what is gone, or never came to be, no byte may be left in the log."""
         gone = self._asked - set(found.values())
-        files = {file.name: file.read_bytes() for file in (self._folder / "store").iterdir()}
+        files = {file.name: file.read_bytes() for file in (self._folder / "store").glob("*-wal")}
         for version in sorted(gone):
             texture = content(version).textures[0].tobytes()
             for name, held in files.items():

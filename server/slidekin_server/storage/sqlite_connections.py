@@ -22,12 +22,9 @@ from .errors import (
     StoreUnavailableError,
 )
 from .mark import check_complete, mark
-from .scrub import Scrubber
 from .sqlite_schema import FILE_NAME, prepare
 
 _BUSY_TIMEOUT_MS = 5000
-_LOG_BYTES = 4 * 1024 * 1024
-"""From here on the log is written back after each change, as SQLite itself would do."""
 
 
 class Connections:
@@ -37,37 +34,40 @@ class Connections:
         self._file = folder / FILE_NAME
         self._write_lock = threading.Lock()
         self._readers: collections.deque[sqlite3.Connection] = collections.deque()
-        self._erasure_pending = False
+        # The last service may have ended between a deletion and the emptying of the log.
+        self._erasure_pending = True
         self._closed = False
-        self._synchronous = synchronous
         self._reserve = Reserve(folder)
         with self._translated():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
         try:
             with self._translated():
-                self._open()
+                self._open(synchronous)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self) -> None:
+    def _open(self, synchronous: Literal["full", "normal"]) -> None:
         check_complete(self._file)
         is_new = not self._file.exists()
         # Even a start needs some space, for the log's index.
         self._reserve.lend()
-        self._writer = self._connect_writer()
+        self._writer = self._connect()
+        # Deleted means gone: freed space is overwritten.
+        self._writer.execute("PRAGMA secure_delete = ON")
+        self._writer.execute(f"PRAGMA synchronous = {synchronous}")
+        self._writer.execute("PRAGMA foreign_keys = ON")
         prepare(self._writer, self._file)
         self._writer.execute("PRAGMA journal_mode = WAL")
-        (page_bytes,) = self._writer.execute("PRAGMA page_size").fetchone()
-        self._scrubber = Scrubber(self._file, page_bytes)
         if is_new:
             sync_folder(self._file.parent)
             sync_folder(self._file.parent.parent)
             failpoint(Failpoint.STORE_CREATED)
         self._identity = _identity(self._file)
         failpoint(Failpoint.STORE_OPENED)
-        # The last service may have ended between a deletion and the emptying of the log.
+        # Reading makes the log's file where there is none.
+        self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._empty_log()
         mark(self._file, in_use=True)
         self._reserve.restore()
@@ -120,8 +120,6 @@ class Connections:
             if self._erasure_pending:
                 failpoint(Failpoint.BEFORE_ERASURE)
                 self._empty_log()
-            elif self._log_bytes() > _LOG_BYTES:
-                self._write_back()
             self._reserve.restore()
 
     def close(self) -> None:
@@ -136,7 +134,6 @@ class Connections:
                 self._readers.pop().close()
             # The last connection to close writes the log back into the file and deletes it.
             self._writer.close()
-            self._scrubber.close()
             self._lock.release()
 
     def _require_open(self) -> None:
@@ -148,18 +145,6 @@ class Connections:
         # A file that was moved or deleted takes changes for as long as it is open, and keeps none.
         if _identity(self._file) != self._identity:
             raise StoreUnavailableError(self._file, "it was moved, deleted or replaced")
-
-    def _connect_writer(self) -> sqlite3.Connection:
-        connection = self._connect()
-        # Deleted means gone: freed space is overwritten.
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute("PRAGMA foreign_keys = ON")
-        # The log is written back here and not by SQLite, since its pages must be known by then.
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        # Reading makes the log's file where there is none.
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        return connection
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
@@ -173,32 +158,9 @@ class Connections:
 
         The change itself is on disk by now, so that a failure here must not look like one of it.
         """
-        self._erasure_pending = True
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self._scrubber.note_log()
+        with contextlib.suppress(sqlite3.Error):
             busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                return
-            self._scrubber.scrub()
-            # Pages in the writer's cache still have what was scrubbed. (First the new one: the last
-            # connection to close takes the log with it.)
-            old, self._writer = self._writer, self._connect_writer()
-            old.close()
-            self._erasure_pending = False
-
-    def _write_back(self) -> None:
-        """Write back what readers allow without being waited for."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self._scrubber.note_log()
-            self._writer.execute("PRAGMA busy_timeout = 0")
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-
-    def _log_bytes(self) -> int:
-        try:
-            return self._file.with_name(f"{self._file.name}-wal").stat().st_size
-        except OSError:
-            return 0
+            self._erasure_pending = bool(busy)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.unit.server.store_conformance import (
     COLLECTION,
@@ -34,7 +31,6 @@ from slidekin_server.storage import (
     StoreInUseError,
     StoreReadOnlyError,
     StoreUnavailableError,
-    verify_store,
 )
 from slidekin_server.storage import sqlite as sqlite_module
 
@@ -249,32 +245,6 @@ def test_erasure_put_off_by_a_reader_is_done_with_the_next_write(tmp_path: Path,
             assert b"Erika Mustermann" in everything_on_disk(tmp_path)
         store.update_collection("colon", description="any other write")
         assert b"Erika Mustermann" not in everything_on_disk(tmp_path)
-
-
-def test_rows_that_were_moved_leave_no_copy_behind(tmp_path: Path):
-    """SQLite moves rows between pages and leaves their bytes where they were."""
-    chance = random.Random(1)
-    with SqliteStore.open(tmp_path, synchronous="normal") as store:
-        store.create_collection(COLLECTION)
-        held: dict[str, np.ndarray] = {}
-        for step in range(600):
-            name = f"s{chance.randrange(24)}"
-            erased = held.pop(name, None)
-            if chance.random() < 0.6:
-                held[name] = made_codes(step, 1 + step % 5).textures[0]
-                codes = made_codes(step, 1 + step % 5)
-                store.add_slide("colon", SlideFacts(name), codes, replace=True)
-            elif erased is not None:
-                store.delete_slide("colon", name)
-            if erased is not None:
-                assert erased.tobytes() not in everything_on_disk(tmp_path), step
-        assert verify_store_in_use(tmp_path) == "ok"
-    assert len(verify_store(tmp_path).damaged) == 0
-
-
-def verify_store_in_use(folder: Path) -> str:
-    with contextlib.closing(sqlite3.connect(folder / FILE)) as connection:
-        return connection.execute("PRAGMA integrity_check").fetchone()[0]
 
 
 def test_a_failed_read_that_someone_remembers_does_not_hold_back_erasure(tmp_path: Path):

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from slidekin.slides import MosaicSettings, Region, TissueSettings
 
-SearchMode = Literal["guided", "exact", "hybrid"]
+SearchMode = Literal["auto", "guided", "exact", "hybrid"]
 """How patches are looked for: SISH's walk, a full scan, or the walk helped out by the scan."""
 RankingMethod = Literal["auto", "uncertainty", "label-free"]
 """How slides are ranked. ``auto``: ``uncertainty`` where the collection has labels."""
 RankingFallback = Literal["auto", "none", "label-free"]
 """What to do where ``uncertainty`` leaves fewer than k. ``auto``: as the profile says."""
-EncoderState = Literal["unknown", "starting", "ready", "unavailable", "canary-mismatch"]
+EncoderState = Literal["unknown", "absent", "starting", "ready", "unavailable", "canary-mismatch"]
 """State of the networks behind the service."""
 ImageFormat = Literal["jpeg", "png", "rgb"]
 """How a picture is laid out."""
@@ -185,8 +185,9 @@ class SearchOptions:
 
     k: int = 5
     """Slides to return."""
-    mode: SearchMode = "hybrid"
-    """How patches are looked for."""
+    mode: SearchMode = "auto"
+    """How patches are looked for. ``auto``: as the profile does (``default``: hybrid,
+    ``sish-2022``: guided)."""
     profile: str = "default"
     """``default`` or ``sish-2022``, the published program to the last bit."""
     filter: SlideFilter = field(default_factory=SlideFilter)

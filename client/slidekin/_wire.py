@@ -44,6 +44,7 @@ from slidekin._types import (
 from slidekin.v1 import admin_pb2, collections_pb2, common_pb2, search_pb2, slides_pb2
 
 _MODES: Mapping[SearchMode, common_pb2.SearchMode.ValueType] = {
+    "auto": common_pb2.SEARCH_MODE_UNSPECIFIED,
     "guided": common_pb2.SEARCH_MODE_GUIDED,
     "exact": common_pb2.SEARCH_MODE_EXACT,
     "hybrid": common_pb2.SEARCH_MODE_HYBRID,
@@ -64,6 +65,7 @@ _FORMATS: Mapping[ImageFormat, common_pb2.ImageFormat.ValueType] = {
     "rgb": common_pb2.IMAGE_FORMAT_RGB,
 }
 _ENCODER_STATES: Mapping[int, EncoderState] = {
+    admin_pb2.ENCODER_STATE_ABSENT: "absent",
     admin_pb2.ENCODER_STATE_STARTING: "starting",
     admin_pb2.ENCODER_STATE_READY: "ready",
     admin_pb2.ENCODER_STATE_UNAVAILABLE: "unavailable",

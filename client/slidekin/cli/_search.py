@@ -62,7 +62,9 @@ def search(
         typer.Option(help="Micrometres per pixel at level 0, where the slide does not say it."),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Slides to return.")] = 5,
-    mode: Annotated[SearchMode, typer.Option(help="How patches are looked for.")] = "hybrid",
+    mode: Annotated[
+        SearchMode, typer.Option(help="How patches are looked for; auto: as the profile does.")
+    ] = "auto",
     profile: Annotated[
         Profile, typer.Option(help="How the mosaic is picked and the index is searched.")
     ] = "default",

@@ -26,7 +26,7 @@ class _SearchMode:
 class _SearchModeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
-    """Not stated: HYBRID is used."""
+    """Not stated: as the profile does (`default`: HYBRID, `sish-2022`: GUIDED)."""
     SEARCH_MODE_GUIDED: _SearchMode.ValueType  # 1
     """SISH's guided walk: bounded work at any size of the collection, may miss neighbours."""
     SEARCH_MODE_EXACT: _SearchMode.ValueType  # 2
@@ -38,7 +38,7 @@ class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
     """How the patches of a query are looked for in the index."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
-"""Not stated: HYBRID is used."""
+"""Not stated: as the profile does (`default`: HYBRID, `sish-2022`: GUIDED)."""
 SEARCH_MODE_GUIDED: SearchMode.ValueType  # 1
 """SISH's guided walk: bounded work at any size of the collection, may miss neighbours."""
 SEARCH_MODE_EXACT: SearchMode.ValueType  # 2

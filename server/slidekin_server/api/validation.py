@@ -65,7 +65,7 @@ class Checker:
     def in_range(self, field: str, value: float, least: float, most: float) -> None:
         """Note a fault unless ``least <= value <= most`` (NaN is a fault)."""
         if not least <= value <= most:
-            self.fault(field, f"{value:g} is not between {least:g} and {most:g}")
+            self.fault(field, f"{value} is not between {least} and {most}")
 
     def text(
         self,

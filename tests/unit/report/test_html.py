@@ -112,7 +112,7 @@ def test_something_that_is_no_picture_is_not_put_on_the_page():
 
 
 def test_facts_and_warnings_are_on_the_page(page: Page):
-    facts = ("c", "hybrid", "2 guided, 1 exact", "1.50 s", "1 patient", "ab" * 8, "only two")
+    facts = ("c", "auto", "2 guided, 1 exact", "1.50 s", "1 patient", "ab" * 8, "only two")
     assert all(fact in page.text for fact in facts)
     assert "Not for diagnosis" in page.text
     assert "Random weights" not in page.text

@@ -77,8 +77,9 @@ faults: env ## Services killed at named points and judged: make faults ROUNDS=20
 lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
 	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml
 	@pip-compile --quiet $(LOCK_OPTIONS) --output-file deploy/triton/requirements.txt deploy/triton/requirements.in
-	@# Which build of torch is installed is for each machine to choose.
-	@sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' deploy/environments/app.txt deploy/triton/requirements.txt
+	@# Which build of torch is installed is for each machine to choose; the project is no package of its own.
+	@sed -i -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^slidekin @ /d' \
+		deploy/environments/app.txt deploy/triton/requirements.txt
 LOCK_OPTIONS := --strip-extras --allow-unsafe --no-header --annotation-style=line \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 

@@ -1,0 +1,11 @@
+"""``slidekin-server models``: a module per group of commands; importing it registers them."""
+
+from __future__ import annotations
+
+from slidekin_models.cli import _bundles, _imports
+from slidekin_models.cli._app import app
+
+__all__ = ["app"]
+
+_COMMANDS = (_bundles, _imports)
+"""In the order in which the help shows them."""

@@ -1,0 +1,30 @@
+"""The application that the commands register with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slidekin_models.errors import ModelError
+
+app = typer.Typer(
+    help="Networks of slidekin: import weights, build and check the bundle that Triton serves.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+OutOption = Annotated[Path, typer.Option(help="Directory to write.")]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Print what went wrong, without a stack trace, and leave with 2."""
+    try:
+        yield
+    except ModelError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(code=2) from error

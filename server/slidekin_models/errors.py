@@ -25,3 +25,11 @@ class ImageRefusedError(ModelError):
 
 class PlacementError(ModelError):
     """The device, precision or runtime asked for cannot be served."""
+
+
+class SamplingError(ModelError):
+    """Slides or tiles give no patches; the text says of each file why."""
+
+
+class TrainingError(ModelError):
+    """A training run cannot start, go on or be resumed; the text says why and what to do."""

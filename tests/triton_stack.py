@@ -35,10 +35,24 @@ class TritonState:
     grpc_url: str
     http_url: str
     metrics_url: str
-    bundle: Path
-    fingerprint: str
+    bundles: tuple[Path, ...]
+    fingerprints: tuple[str, ...]
     log: Path
     run_dir: Path
+
+    @property
+    def bundle(self) -> Path:
+        """The first bundle, where only one is served."""
+        return self.bundles[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the first bundle."""
+        return self.fingerprints[0]
+
+    def model(self, base: str) -> str:
+        """Triton's name of a model of the first bundle, for example of ``patch_encoder``."""
+        return f"{base}-{self.fingerprint[:12]}"
 
 
 def triton_python() -> Path:
@@ -97,8 +111,8 @@ def wait_ready(launcher: subprocess.Popen[str], run_dir: Path) -> TritonState:
         grpc_url=content["grpc_url"],
         http_url=content["http_url"],
         metrics_url=content["metrics_url"],
-        bundle=Path(content["bundle"]),
-        fingerprint=content["fingerprint"],
+        bundles=tuple(Path(bundle["path"]) for bundle in content["bundles"]),
+        fingerprints=tuple(bundle["fingerprint"] for bundle in content["bundles"]),
         log=Path(content["log"]),
         run_dir=run_dir,
     )

@@ -16,9 +16,9 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from repository import EnvironmentRefusedError
+from launch_errors import EnvironmentRefusedError
+from ports import HOST, Ports
 
-HOST = "127.0.0.1"
 _REQUIREMENTS = "deploy/triton/requirements.txt"
 _SHM_MIB = 256
 """With 16 patches in flight, 105 MiB were measured."""
@@ -36,15 +36,6 @@ class Wheel:
     libraries: Path
     libpython: Path | None
     """Folder of libpython; None where the loader finds it by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the server listens, on the loopback address alone."""
-
-    grpc: int
-    http: int
-    metrics: int
 
 
 def require_environment() -> None:

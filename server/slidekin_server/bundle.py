@@ -138,6 +138,8 @@ def _bundle(folder: Path, written: _BundleFile) -> ModelBundle:
     for path in (canary.image, canary.codes, canary.texture_features):
         if not path.is_file():
             raise BundleError(f"{folder} is incomplete, build the bundle anew: {path} is missing")
+    # As the launcher names them: bundles are served side by side.
+    short = written.fingerprint[:12]
     return ModelBundle(
         folder=folder,
         fingerprint=written.fingerprint,
@@ -150,8 +152,8 @@ def _bundle(folder: Path, written: _BundleFile) -> ModelBundle:
             NetworkFacts(role=role, **network.model_dump())
             for role, network in written.networks.items()
         ),
-        encoder_model=written.triton.encoder_model,
-        raw_encoder_model=written.triton.raw_encoder_model,
+        encoder_model=f"{written.triton.encoder_model}-{short}",
+        raw_encoder_model=f"{written.triton.raw_encoder_model}-{short}",
         model_version=written.triton.version,
         canary=canary,
     )

@@ -27,7 +27,7 @@ class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         (raw,) = request.raw_input_contents
-        if request.model_name == "patch_encoder":
+        if request.inputs[0].name == "IMAGE":
             (size,) = struct.unpack_from("<I", raw)
             data = raw[4 : 4 + size]
             if data == _CANARY:

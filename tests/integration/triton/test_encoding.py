@@ -22,7 +22,7 @@ from slidekin_models.seeded import golden_image
 def ask(
     client: triton_grpc.InferenceServerClient, model: str, value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    raw = model == "patch_encoder_raw"
+    raw = model.startswith("patch_encoder_raw")
     tensor = triton_grpc.InferInput(
         "PIXELS" if raw else "IMAGE", list(value.shape), "UINT8" if raw else "BYTES"
     )
@@ -53,7 +53,7 @@ def test_the_canary_comes_back_as_the_bundle_says(
     bundle = read_bundle(triton.bundle)
     assert triton.fingerprint == bundle.fingerprint
     data = (triton.bundle / bundle.canary.image).read_bytes()
-    codes, features = ask(client, bundle.triton.encoder_model, of_bytes(data))
+    codes, features = ask(client, triton.model(bundle.triton.encoder_model), of_bytes(data))
     np.testing.assert_array_equal(codes[0], np.load(triton.bundle / bundle.canary.codes))
     expected = np.load(triton.bundle / bundle.canary.texture_features)
     np.testing.assert_allclose(features[0], expected, atol=1e-5)
@@ -61,7 +61,9 @@ def test_the_canary_comes_back_as_the_bundle_says(
 
 def test_golden_codes_and_textures_come_back(golden: Path, golden_triton: TritonState) -> None:
     with triton_grpc.InferenceServerClient(golden_triton.grpc_url) as client:
-        codes, features = ask(client, "patch_encoder_raw", golden_image(1024)[None])
+        codes, features = ask(
+            client, golden_triton.model("patch_encoder_raw"), golden_image(1024)[None]
+        )
     np.testing.assert_array_equal(codes[0], np.load(golden / "vqvae.npz")["codes_1024"])
     expected = np.load(golden / "densenet121.npz")
     np.testing.assert_allclose(features[0], expected["features"], atol=1e-5)
@@ -73,9 +75,10 @@ def test_golden_codes_and_textures_come_back(golden: Path, golden_triton: Triton
 def test_a_patch_seen_before_is_answered_from_the_cache(golden_triton: TritonState) -> None:
     pixels = golden_image(1024)[None]
     with triton_grpc.InferenceServerClient(golden_triton.grpc_url) as client:
-        codes, features = ask(client, "patch_encoder_raw", pixels)
-        before = {model: statistics(client, model) for model in ("vqvae", "texture")}
-        again = ask(client, "patch_encoder_raw", pixels)
+        codes, features = ask(client, golden_triton.model("patch_encoder_raw"), pixels)
+        names = [golden_triton.model(network) for network in ("vqvae", "texture")]
+        before = {model: statistics(client, model) for model in names}
+        again = ask(client, golden_triton.model("patch_encoder_raw"), pixels)
         for model, counts in before.items():
             assert statistics(client, model)[1] == counts[1], f"{model} computed it again"
     np.testing.assert_array_equal(again[0], codes)
@@ -93,22 +96,23 @@ def test_a_patch_seen_before_is_answered_from_the_cache(golden_triton: TritonSta
     ids=["text", "empty", "1px", "truncated"],
 )
 def test_a_bad_image_is_refused_with_its_cause(
-    client: triton_grpc.InferenceServerClient, data: bytes, cause: str
+    client: triton_grpc.InferenceServerClient, triton: TritonState, data: bytes, cause: str
 ) -> None:
     with pytest.raises(InferenceServerException, match=f"image refused: {cause}") as raised:
-        ask(client, "patch_encoder", of_bytes(data))
+        ask(client, triton.model("patch_encoder"), of_bytes(data))
     assert raised.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_a_bad_image_fails_alone_and_requests_are_batched(
-    client: triton_grpc.InferenceServerClient,
+    client: triton_grpc.InferenceServerClient, triton: TritonState
 ) -> None:
-    before = {model: statistics(client, model) for model in ("image_decoder", "vqvae", "texture")}
+    networks = [triton.model(network) for network in ("vqvae", "texture")]
+    before = {model: statistics(client, model) for model in networks}
     files = [png(1024), b"no image", png(512), png(1024)[:-300], png(2048), png(1024)]
 
     def answer(data: bytes) -> str:
         try:
-            codes, features = ask(client, "patch_encoder", of_bytes(data))
+            codes, features = ask(client, triton.model("patch_encoder"), of_bytes(data))
         except InferenceServerException as error:
             return "refused" if "image refused" in str(error) else str(error)
         return f"{codes.shape} {features.shape}"
@@ -117,7 +121,7 @@ def test_a_bad_image_fails_alone_and_requests_are_batched(
         answers = list(pool.map(answer, files))
     good = "(1, 64, 64) (1, 1280)"
     assert answers == [good, "refused", good, "refused", good, good]
-    for model in ("vqvae", "texture"):
+    for model in networks:
         inferences, executions = np.subtract(statistics(client, model), before[model])
         assert inferences == 4
         assert executions < inferences, f"{model} took its requests one by one"
@@ -128,9 +132,11 @@ def statistics(client: triton_grpc.InferenceServerClient, model: str) -> tuple[i
     return found.inference_count, found.execution_count
 
 
-def test_a_tensor_of_another_shape_is_refused(client: triton_grpc.InferenceServerClient) -> None:
+def test_a_tensor_of_another_shape_is_refused(
+    client: triton_grpc.InferenceServerClient, triton: TritonState
+) -> None:
     with pytest.raises(InferenceServerException, match="unexpected shape"):
-        ask(client, "patch_encoder_raw", np.zeros((1, 512, 512, 3), np.uint8))
+        ask(client, triton.model("patch_encoder_raw"), np.zeros((1, 512, 512, 3), np.uint8))
 
 
 def test_memory_repository_and_settings_are_closed(
@@ -141,7 +147,7 @@ def test_memory_repository_and_settings_are_closed(
         client.get_system_shared_memory_status,
         client.get_cuda_shared_memory_status,
         client.get_model_repository_index,
-        lambda: client.unload_model("vqvae"),
+        lambda: client.unload_model(triton.model("vqvae")),
         client.get_trace_settings,
         client.get_log_settings,
     ]
@@ -158,4 +164,4 @@ def test_memory_repository_and_settings_are_closed(
 def test_metrics_are_published(triton: TritonState) -> None:
     with urllib.request.urlopen(triton.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
-    assert re.search(r'nv_inference_request_success\{model="vqvae"', text)
+    assert re.search(rf'nv_inference_request_success\{{model="{triton.model("vqvae")}"', text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from tests.paths import PROJECT
 from tests.triton_stack import (
     LAUNCHER,
@@ -169,16 +171,52 @@ def test_a_model_that_does_not_load_is_reported_with_its_reason(
 def test_a_container_mounts_the_same_repository(demo_bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "repository"
     render(demo_bundle, out, "--device=gpu", "--bundle-path-inside=/models/bundle")
-    vqvae = (out / "vqvae" / "config.pbtxt").read_text(encoding="utf-8")
+    (folder,) = out.glob("vqvae-*")
+    vqvae = (folder / "config.pbtxt").read_text(encoding="utf-8")
+    assert f'name: "{folder.name}"' in vqvae
     assert "kind: KIND_GPU" in vqvae
     assert '"/models/bundle"' in vqvae
     decoder = (out / "image_decoder" / "config.pbtxt").read_text(encoding="utf-8")
     assert "kind: KIND_CPU" in decoder
     render(demo_bundle, out, "--device=cpu")
-    assert "kind: KIND_CPU" in (out / "vqvae" / "config.pbtxt").read_text(encoding="utf-8")
+    assert "kind: KIND_CPU" in (folder / "config.pbtxt").read_text(encoding="utf-8")
     (out / "mine").mkdir()
     result = render_to_the_end(demo_bundle, out)
     assert "holds mine" in result.stderr
+
+
+def test_all_bundles_of_a_store_are_in_one_repository(demo_bundle: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for number, name in enumerate(("one", "two")):
+        shutil.copytree(demo_bundle, store / name)
+        description = yaml.safe_load((store / name / "bundle.yaml").read_text())
+        description |= {"fingerprint": f"{number}" * 64, "texture_bits": 1024 + 256 * number}
+        (store / name / "bundle.yaml").write_text(yaml.safe_dump(description))
+    (store / ".draft").mkdir()
+    out = tmp_path / "repository"
+    result = launcher("render", f"--store={store}", f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    per_bundle = ("patch_encoder", "patch_encoder_raw", "texture", "vqvae")
+    expected = [f"{model}-{digit * 12}" for model in per_bundle for digit in "01"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(["image_decoder", *expected])
+    for digit, name, bits in (("0", "one", 1024), ("1", "two", 1280)):
+        texture = (out / f"texture-{digit * 12}" / "config.pbtxt").read_text()
+        assert f'"/models/{name}"' in texture
+        assert f"dims: [ {bits} ]" in texture
+        ensemble = (out / f"patch_encoder-{digit * 12}" / "config.pbtxt").read_text()
+        assert f'model_name: "vqvae-{digit * 12}"' in ensemble
+        assert f'model_name: "texture-{digit * 12}"' in ensemble
+    shutil.copytree(store / "one", store / "again")
+    result = launcher("render", f"--store={store}", f"--out={out}")
+    assert result.returncode == 1
+    assert "are the same model (000000000000)" in result.stderr
+
+
+def test_an_empty_store_and_no_bundle_at_all_are_refused(tmp_path: Path) -> None:
+    result = launcher("render", f"--store={tmp_path}", f"--out={tmp_path / 'out'}")
+    assert "holds no bundle: build one with" in result.stderr
+    result = launcher("render", f"--out={tmp_path / 'out'}")
+    assert "nothing to serve: name a bundle" in result.stderr
 
 
 def test_no_configuration_has_a_queue_policy(demo_bundle: Path, tmp_path: Path) -> None:
@@ -216,11 +254,13 @@ def launch_to_the_end(
     )
 
 
+def launcher(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(triton_python()), str(LAUNCHER), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 def render_to_the_end(bundle: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [str(triton_python()), str(LAUNCHER), "render", f"--bundle={bundle}", f"--out={out}"]
-    return subprocess.run(
-        [*command, *options], capture_output=True, text=True, timeout=60, check=False
-    )
+    return launcher("render", f"--bundle={bundle}", f"--out={out}", *options)
 
 
 def render(bundle: Path, out: Path, *options: str) -> None:

@@ -103,7 +103,10 @@ def test_a_patch_comes_back_as_key_and_texture(bundle: ModelBundle):
         assert patch.key == keys_from_codes(codes[None], bundle.semantic_order)[0]
         np.testing.assert_array_equal(patch.texture, textures_from_features(features[None])[0])
         request = bench.triton.requests[-1]
-        assert (request.model_name, request.inputs[0].name) == ("patch_encoder", "IMAGE")
+        assert (request.model_name, request.inputs[0].name) == (
+            "patch_encoder-abababababab",
+            "IMAGE",
+        )
         assert request.raw_input_contents[0][4:] == JPEG.data
         assert bench.encoded("ok") == 1
         assert bench.value("stage_duration_seconds_count", stage="encode") == 1
@@ -116,7 +119,10 @@ def test_raw_pixels_go_to_the_raw_encoder(bundle: ModelBundle):
         pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), np.uint8).tobytes()
         await bench.encoder.encode(PatchImage(ImageFormat.RGB, pixels, 1024, 1024))
         request = bench.triton.requests[-1]
-        assert (request.model_name, request.inputs[0].name) == ("patch_encoder_raw", "PIXELS")
+        assert (request.model_name, request.inputs[0].name) == (
+            "patch_encoder_raw-abababababab",
+            "PIXELS",
+        )
         assert list(request.inputs[0].shape) == [1, 1024, 1024, 3]
         assert request.raw_input_contents[0] == pixels
 

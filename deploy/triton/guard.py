@@ -1,0 +1,63 @@
+"""Nothing of a server outlives its launcher: processes and shared memory are cleared."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+SHM = Path("/dev/shm")  # noqa: S108 (where the backend keeps its regions)
+
+
+class Guard:
+    """A small process that outlives the launcher by a moment.
+
+    It waits at a pipe. A launcher that ends in order dismisses it; one that is killed closes the
+    pipe unsaid, and the guard ends the server and clears its shared memory.
+    """
+
+    def __init__(self, group: int, shm_prefix: str) -> None:
+        watched, self._pipe = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._pipe)
+            self._watch(watched, group, shm_prefix)
+        os.close(watched)
+
+    @staticmethod
+    def _watch(watched: int, group: int, shm_prefix: str) -> None:
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for standard in range(3):
+                os.dup2(nowhere, standard)
+            if not os.read(watched, 1):
+                kill_group(group)
+                remove_shared_memory(shm_prefix)
+        finally:
+            os._exit(0)
+
+    def dismiss(self) -> None:
+        """Tell the guard that all is cleared, and wait for its end."""
+        os.write(self._pipe, b".")
+        os.close(self._pipe)
+        os.waitpid(self._pid, 0)
+
+
+def kill_group(group: int) -> None:
+    """End every process of a group at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the regions whose names begin so."""
+    for region in SHM.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)

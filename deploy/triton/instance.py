@@ -1,0 +1,171 @@
+"""One Triton server with its run directory: prepared, started, watched, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from bundles import BundleFacts
+from embedded import command, environment, find_wheel, lay_out_backend, require_shared_memory
+from guard import SHM, Guard, kill_group, remove_shared_memory
+from launch_errors import LaunchError
+from ports import HOST, Ports
+from repository import RepositoryOptions, render_repository
+from stopping import told_to_stop
+
+_HARMLESS = re.compile("CudaDriverHelper|NVML")
+"""Said on every machine without a GPU."""
+_STOP_TIMEOUT_S = 20
+
+
+class Instance:
+    """One Triton server with its run directory."""
+
+    def __init__(self, bundles: Sequence[BundleFacts], run_dir: Path) -> None:
+        self._bundles = bundles
+        self._run_dir = run_dir
+        self._repository = run_dir / "model_repository"
+        self._backends = run_dir / "backends"
+        self._state = run_dir / "state.json"
+        self._log = run_dir / "triton.log"
+        # The same for every start in this folder, so that each start can clear what a killed one
+        # left in shared memory. The run directory's lock makes that safe.
+        digest = hashlib.sha256(str(run_dir).encode()).hexdigest()[:16]
+        self._shm_prefix = f"slidekin-{digest}-"
+        self._triton: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
+        self._ports = Ports(0, 0, 0)
+
+    def prepare(self, options: RepositoryOptions) -> None:
+        """Clear the leavings of a killed start and write what the server reads.
+
+        Raises:
+            LaunchError: The environment lacks a part, or an option is not known.
+        """
+        self._wheel = find_wheel()
+        self._state.unlink(missing_ok=True)
+        remove_shared_memory(self._shm_prefix)
+        require_shared_memory(SHM)
+        lay_out_backend(self._wheel, self._backends)
+        render_repository(self._bundles, self._repository, options)
+
+    def start(self, ports: Ports, response_cache_mib: int, *, gpu: bool) -> None:
+        """Start the server in a process group of its own, and the guard over it."""
+        self._ports = ports
+        if self._log.exists():
+            self._log.replace(self._log.with_name("triton.previous.log"))
+        arguments = command(
+            self._wheel,
+            repository=self._repository,
+            backends=self._backends,
+            ports=ports,
+            shm_prefix=self._shm_prefix,
+            response_cache_mib=response_cache_mib,
+            gpu=gpu,
+        )
+        with self._log.open("wb") as log:
+            self._triton = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(self._wheel),
+                cwd=self._run_dir,
+                start_new_session=True,
+            )
+        self._guard = Guard(self._triton.pid, self._shm_prefix)
+
+    def wait_ready(self, woken: socket.socket, timeout_s: float, *, lifeline: bool) -> bool:
+        """Wait until every model is ready; False when told to stop meanwhile.
+
+        Raises:
+            LaunchError: The server ended, or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self._require_alive("did not start")
+            if self._is_ready():
+                return True
+            if told_to_stop(woken, lifeline=lifeline):
+                return False
+        msg = f"Triton's models were not ready within {timeout_s:g} s: {self._last_words()}"
+        raise LaunchError(msg)
+
+    def write_state(self) -> None:
+        """Publish where the server listens, in one step."""
+        state = {
+            "schema": 1,
+            "pid": os.getpid(),
+            "triton_pid": self._triton.pid if self._triton else 0,
+            "host": HOST,
+            "grpc_url": f"{HOST}:{self._ports.grpc}",
+            "http_url": f"http://{HOST}:{self._ports.http}",
+            "metrics_url": f"http://{HOST}:{self._ports.metrics}/metrics",
+            "bundles": [
+                {"path": str(bundle.directory), "fingerprint": bundle.fingerprint}
+                for bundle in self._bundles
+            ],
+            "log": str(self._log),
+        }
+        draft = self._state.with_suffix(".tmp")
+        draft.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        draft.replace(self._state)
+        typer.echo(f"Triton ready: gRPC {state['grpc_url']}, log {self._log}")
+
+    def wait_stop(self, woken: socket.socket, *, lifeline: bool) -> None:
+        """Return when told to stop.
+
+        Raises:
+            LaunchError: The server ended by itself.
+        """
+        while not told_to_stop(woken, lifeline=lifeline):
+            self._require_alive("ended by itself")
+
+    def stop(self) -> None:
+        """Stop the server and its models' processes; nothing of them stays."""
+        self._state.unlink(missing_ok=True)
+        if self._triton is None:
+            return
+        self._triton.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._triton.wait(_STOP_TIMEOUT_S)
+        kill_group(self._triton.pid)
+        self._triton.wait()
+        remove_shared_memory(self._shm_prefix)
+        if self._guard:
+            self._guard.dismiss()
+
+    def _is_ready(self) -> bool:
+        url = f"http://{HOST}:{self._ports.http}/v2/health/ready"
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _require_alive(self, fault: str) -> None:
+        if self._triton is not None and self._triton.poll() is not None:
+            msg = f"Triton {fault} (status {self._triton.returncode}): {self._last_words()}"
+            raise LaunchError(msg)
+
+    def _last_words(self) -> str:
+        """The first errors in the log, which name the cause, and where to read on."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [
+            line
+            for line in lines
+            if (line.startswith("E") or "Error:" in line) and not _HARMLESS.search(line)
+        ]
+        said = " | ".join((errors or lines[-3:])[:3])
+        return f"{said} (log: {self._log})"

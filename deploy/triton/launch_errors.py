@@ -1,0 +1,15 @@
+"""What can go wrong before Triton runs: each error names the thing and the cure."""
+
+from __future__ import annotations
+
+
+class LaunchError(Exception):
+    """Triton cannot be started; the text says why and what to do."""
+
+    exit_status = 1
+
+
+class EnvironmentRefusedError(LaunchError):
+    """The Python environment cannot serve Triton's models."""
+
+    exit_status = 2

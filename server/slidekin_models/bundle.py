@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,18 +19,20 @@ from slidekin_models.errors import ManifestError, RandomWeightsRefusedError
 from slidekin_models.fingerprint import fingerprint
 from slidekin_models.manifest import (
     MANIFEST_NAME,
-    WEIGHTS_NAME,
     ModelT,
     NetworkManifest,
     TextureManifest,
     VqVaeManifest,
+    network_file,
     read_yaml,
     write_yaml,
 )
 from slidekin_models.packaged import PACKAGED
-from slidekin_models.weights import load_weights
+from slidekin_models.weights import require_sha256
 
 BUNDLE_NAME = "bundle.yaml"
+NetworkT = TypeVar("NetworkT", bound=NetworkManifest)
+_CARD_FILES = ("CARD.md", "*.png", "*.json")
 
 
 class _Config(BaseModel):
@@ -171,12 +173,7 @@ def build_bundle(config_path: Path, out: Path, *, replace: bool = False) -> Bund
             if standing == bundle:
                 return standing
             if not replace:
-                msg = (
-                    f"{out}: holds the bundle {standing.fingerprint[:16]}, not "
-                    f"{bundle.fingerprint[:16]}: choose another directory, or replace it "
-                    "(--replace)"
-                )
-                raise ManifestError(msg)
+                raise ManifestError(_taken(out, standing, bundle))
         canary.write_canary(made)
         write_yaml(bundle, made / BUNDLE_NAME)
         if out.exists():
@@ -208,7 +205,7 @@ def verify_bundle(directory: Path) -> Bundle:
         msg = f"{directory / BUNDLE_NAME}: does not describe the manifests beside it: build anew"
         raise ManifestError(msg)
     for name, manifest in (("vqvae", vqvae), ("texture", texture)):
-        load_weights(directory / name / WEIGHTS_NAME, manifest.weights_sha256)
+        require_sha256(directory / name / network_file(manifest), manifest.weights_sha256)
     return bundle
 
 
@@ -225,7 +222,19 @@ def _describe(vqvae: VqVaeManifest, texture: TextureManifest) -> Bundle:
             texture=NetworkEntry(**texture.model_dump(include=shared)),
         ),
         triton=TritonNames(),
-        canary=Canary(max_differing_texture_bits=texture.texture_bits // 100),
+        canary=Canary(max_differing_texture_bits=max(1, texture.texture_bits // 100)),
+    )
+
+
+def _taken(out: Path, standing: Bundle, bundle: Bundle) -> str:
+    if standing.fingerprint == bundle.fingerprint:
+        return (
+            f"{out}: holds a bundle of the same networks with other facts, such as a threshold: "
+            "replace it (--replace); collections stay valid"
+        )
+    return (
+        f"{out}: holds the bundle {standing.fingerprint[:16]}, not {bundle.fingerprint[:16]}: "
+        "choose another directory, or replace it (--replace)"
     )
 
 
@@ -256,15 +265,18 @@ def _chosen_manifest(manifest: Path | None, base: Path) -> Path:
     return base / manifest
 
 
-def _copy_model(manifest_path: Path, directory: Path, kind: type[ModelT]) -> ModelT:
+def _copy_model(manifest_path: Path, directory: Path, kind: type[NetworkT]) -> NetworkT:
     manifest = read_yaml(manifest_path, kind)
     directory.mkdir(parents=True)
-    weights = manifest_path.parent / WEIGHTS_NAME
+    source = manifest_path.parent
+    weights = source / network_file(manifest)
     if not weights.is_file():
         msg = f"{manifest_path}: its weights {weights} are not there"
         raise ManifestError(msg)
-    # Copied as they are: written anew, the same tensors could become other bytes.
-    shutil.copyfile(weights, directory / WEIGHTS_NAME)
+    # Copied as they are: written anew, the same tensors could become other bytes. The card and
+    # what it shows go along.
+    for path in (weights, *(path for kind in _CARD_FILES for path in sorted(source.glob(kind)))):
+        shutil.copyfile(path, directory / path.name)
     write_yaml(manifest, directory / MANIFEST_NAME)
     return manifest
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slidekin_models.errors import ManifestError
+from slidekin_models.pixels import PixelRule
 
 MANIFEST_NAME = "manifest.yaml"
 WEIGHTS_NAME = "weights.safetensors"
+FOREIGN_FILES: Mapping[str, str] = MappingProxyType(
+    {"torchscript": "network.pt", "onnx": "network.onnx"}
+)
+"""Architectures that are the user's own, and the file that holds network and weights at once."""
 _CODES = 128
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -55,12 +62,14 @@ class VqVaeManifest(NetworkManifest):
 class TextureManifest(NetworkManifest):
     """Of a texture network."""
 
-    texture_bits: int = Field(gt=0, multiple_of=8)
+    texture_bits: int = Field(gt=0, multiple_of=64)
     """Length of the feature vector, and bits of the texture made of it."""
     hamming_threshold_bits: int = Field(ge=0)
     """Greatest Hamming distance at which two textures count as alike (theta)."""
     threshold_note: str = Field(min_length=1)
     """How the threshold was found."""
+    pixels: PixelRule | None = None
+    """Of a network of the user's own: what it is given."""
 
     @model_validator(mode="after")
     def _threshold_fits_the_texture(self) -> Self:
@@ -71,6 +80,22 @@ class TextureManifest(NetworkManifest):
             )
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _foreign_networks_say_what_they_take(self) -> Self:
+        if (self.pixels is not None) != (self.architecture in FOREIGN_FILES):
+            msg = f"pixels: is for networks of {' and '.join(FOREIGN_FILES)}, and needed there"
+            raise ValueError(msg)
+        # The fingerprint covers the preprocessing, which thereby covers the rule.
+        if self.pixels is not None and self.preprocessing != self.pixels.preprocessing:
+            msg = f"preprocessing: must be {self.pixels.preprocessing!r}, as pixels says"
+            raise ValueError(msg)
+        return self
+
+
+def network_file(manifest: NetworkManifest) -> str:
+    """Name of the file beside the manifest whose SHA-256 is ``weights_sha256``."""
+    return FOREIGN_FILES.get(manifest.architecture, WEIGHTS_NAME)
 
 
 def read_yaml(path: Path, model: type[ModelT]) -> ModelT:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from slidekin_models import untrained, vqvae
-from slidekin_models.errors import WeightsError
+from slidekin_models.errors import ManifestError, WeightsError
 from slidekin_models.manifest import (
     MANIFEST_NAME,
     WEIGHTS_NAME,
@@ -23,13 +25,18 @@ from slidekin_models.semantic import principal_order
 from slidekin_models.textures import texture_architecture
 from slidekin_models.weights import load_into, read_published, save_weights, sha256_of
 
+DENSENET121_SHA256_PREFIX = "a639ec97"
+"""Of torchvision's ImageNet weights: by its convention, a file's name ends with the first eight
+digits of its SHA-256."""
+
 _CODEWORDS = "codebook.embedding.weight"
+_DECODER = "decoder"
 _SISH_NOTE = "as published with SISH: 12.5 % of the bits"
 
 
 def write_random_vqvae(directory: Path, seed: int) -> VqVaeManifest:
     """Write a VQ-VAE that has learned nothing."""
-    return _write_vqvae(
+    return write_vqvae(
         directory,
         untrained.random_vqvae(seed),
         name=f"vqvae-random-{seed}",
@@ -73,7 +80,7 @@ def import_released_vqvae(
     parameters = content.get("model") if isinstance(content, dict) else None
     tensors = _tensors(parameters, checkpoint, "a dict of parameters under the key 'model'")
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return _write_vqvae(
+    return write_vqvae(
         directory,
         tensors,
         name="vqvae-sish",
@@ -85,19 +92,29 @@ def import_released_vqvae(
 
 
 def import_densenet121(checkpoint: Path, directory: Path) -> TextureManifest:
-    """Turn torchvision's ``densenet121-*.pth`` (ImageNet) into a model directory.
+    """Turn a DenseNet-121 in torchvision's layout into a model directory.
+
+    The file that torchvision publishes is known by its digest; another one (trained further, say)
+    is taken too, and named as what it is.
 
     Raises:
+        ManifestError: The directory is taken.
         WeightsError: The file is missing, damaged, hostile, or holds something else.
     """
     tensors = _tensors(read_published(checkpoint), checkpoint, "a dict of parameters")
+    digest = sha256_of(checkpoint)
+    published = digest.startswith(DENSENET121_SHA256_PREFIX)
     return _write_texture(
         directory,
         "densenet121",
         texture_architecture("densenet121").foreign_names(tensors),
-        name="densenet121-imagenet",
-        source=f"torchvision {checkpoint.name} (ImageNet-1k)",
-        licence="BSD-3-Clause",
+        name="densenet121-imagenet" if published else f"densenet121-{digest[:8]}",
+        source=(
+            f"torchvision densenet121-{DENSENET121_SHA256_PREFIX}.pth (ImageNet-1k)"
+            if published
+            else f"{checkpoint.name} (SHA-256 {digest[:16]}...), not the file torchvision publishes"
+        ),
+        licence="BSD-3-Clause" if published else "not stated",
         random_weights=False,
         hamming_threshold_bits=128,
         threshold_note=_SISH_NOTE,
@@ -149,7 +166,7 @@ def _released_order(path: Path) -> list[int]:
     raise WeightsError(msg)
 
 
-def _write_vqvae(
+def write_vqvae(
     directory: Path,
     tensors: Mapping[str, Tensor],
     *,
@@ -158,22 +175,48 @@ def _write_vqvae(
     licence: str,
     random_weights: bool,
     semantic_order: list[int] | None = None,
+    half: bool = False,
+    decoder: bool = True,
 ) -> VqVaeManifest:
+    """Write the model directory of a VQ-VAE.
+
+    Args:
+        directory: Where to write; must not hold anything yet.
+        tensors: Parameters under the published checkpoint's names; the decoder may be absent.
+        name: Of these weights, for people.
+        source: Where they come from.
+        licence: SPDX identifier, or the publisher's own words.
+        random_weights: Whether they have learned nothing.
+        semantic_order: ``semantic_order[old] = new``; without it the order is taken from the
+            codebook's first principal component.
+        half: Store in half precision.
+        decoder: Store the decoder, which training and reconstructions need, and keys do not.
+
+    Raises:
+        ManifestError: The directory is taken.
+        WeightsError: The tensors are another network's.
+    """
     network = vqvae.VqVae()
-    load_into(network, tensors, source)
-    codewords = network.codebook.embedding.weight.detach().numpy()
-    directory.mkdir(parents=True, exist_ok=True)
-    manifest = VqVaeManifest(
-        name=name,
-        architecture="vqvae",
-        source=source,
-        licence=licence,
-        weights_sha256=save_weights(network.state_dict(), directory / WEIGHTS_NAME),
-        preprocessing=vqvae.PREPROCESSING,
-        random_weights=random_weights,
-        semantic_order=semantic_order or principal_order(codewords),
-    )
-    write_yaml(manifest, directory / MANIFEST_NAME)
+    load_into(network, tensors, source, may_lack=(_DECODER,))
+    has_decoder = any(n.startswith(f"{_DECODER}.") for n in tensors)
+    stored = {
+        n: t
+        for n, t in network.state_dict().items()
+        if (decoder and has_decoder) or not n.startswith(f"{_DECODER}.")
+    }
+    codewords = stored[_CODEWORDS].half().float() if half else stored[_CODEWORDS]
+    with new_directory(directory) as made:
+        manifest = VqVaeManifest(
+            name=name,
+            architecture="vqvae",
+            source=source,
+            licence=licence,
+            weights_sha256=save_weights(stored, made / WEIGHTS_NAME, half=half),
+            preprocessing=vqvae.PREPROCESSING,
+            random_weights=random_weights,
+            semantic_order=semantic_order or principal_order(codewords.numpy()),
+        )
+        write_yaml(manifest, made / MANIFEST_NAME)
     return manifest
 
 
@@ -192,18 +235,37 @@ def _write_texture(
     known = texture_architecture(architecture)
     network = known.build()
     load_into(network, tensors, source)
-    directory.mkdir(parents=True, exist_ok=True)
-    manifest = TextureManifest(
-        name=name,
-        architecture=architecture,
-        source=source,
-        licence=licence,
-        weights_sha256=save_weights(network.state_dict(), directory / WEIGHTS_NAME),
-        preprocessing=known.preprocessing,
-        random_weights=random_weights,
-        texture_bits=known.features,
-        hamming_threshold_bits=hamming_threshold_bits,
-        threshold_note=threshold_note,
-    )
-    write_yaml(manifest, directory / MANIFEST_NAME)
+    with new_directory(directory) as made:
+        manifest = TextureManifest(
+            name=name,
+            architecture=architecture,
+            source=source,
+            licence=licence,
+            weights_sha256=save_weights(network.state_dict(), made / WEIGHTS_NAME),
+            preprocessing=known.preprocessing,
+            random_weights=random_weights,
+            texture_bits=known.features,
+            hamming_threshold_bits=hamming_threshold_bits,
+            threshold_note=threshold_note,
+        )
+        write_yaml(manifest, made / MANIFEST_NAME)
     return manifest
+
+
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """A scratch directory that takes the place of ``directory`` once all in it is written.
+
+    Raises:
+        ManifestError: ``directory`` holds something already.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        msg = f"{directory}: holds something already: name another directory, or remove it"
+        raise ManifestError(msg)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{directory.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as scratch:
+        made = Path(scratch) / "model"
+        made.mkdir()
+        yield made
+        made.rename(directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,39 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_weights(tensors: Mapping[str, Tensor], path: Path) -> str:
+def require_sha256(path: Path, sha256: str) -> None:
+    """Refuse a file whose bytes are not those that its manifest names.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or another one.
+    """
+    found = sha256_of(path)
+    if found != sha256:
+        msg = (
+            f"{path}: SHA-256 is {found}, the manifest says {sha256}; the file is damaged or "
+            "another one: build or import it again"
+        )
+        raise WeightsError(msg)
+
+
+def save_weights(tensors: Mapping[str, Tensor], path: Path, *, half: bool = False) -> str:
     """Write ``tensors`` as safetensors; equal tensors give equal bytes.
+
+    Args:
+        tensors: By name.
+        path: Where to write.
+        half: Round floats to half precision, which halves the file. What is served, fingerprinted
+            and measured is then the rounded weights.
 
     Returns:
         The file's SHA-256.
+
+    Raises:
+        WeightsError: A weight is too large for half precision.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if half:
+        plain = {name: _halved(name, tensor) for name, tensor in plain.items()}
     save_file(plain, path)
     # safetensors writes for the owner alone; the server may run as another user.
     path.chmod(0o644)
@@ -52,35 +78,52 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> str:
 def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """Read a safetensors file whose bytes have the given SHA-256.
 
+    Returns:
+        The tensors; what is stored in half precision comes back as float32.
+
     Raises:
         WeightsError: The file is missing, is another one, or is not safetensors.
     """
-    found = sha256_of(path)
-    if found != sha256:
-        msg = (
-            f"{path}: SHA-256 is {found}, the manifest says {sha256}; the file is damaged or "
-            "another one: build or import it again"
-        )
-        raise WeightsError(msg)
+    require_sha256(path, sha256)
     try:
-        return load_file(path)
+        stored = load_file(path)
     except SafetensorError as error:
         msg = f"{path}: not a safetensors file: {error}"
         raise WeightsError(msg) from error
+    return {n: t.float() if t.dtype == torch.float16 else t for n, t in stored.items()}
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+def load_into(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    *,
+    may_lack: Collection[str] = (),
+) -> None:
     """Put ``tensors`` into ``network``, which they must fit name by name.
 
     Counters of batches seen in training may be absent: old files lack them and evaluation does
     not use them.
 
+    Args:
+        network: Takes the tensors.
+        tensors: By name.
+        source: Where they come from, for messages.
+        may_lack: Parts of the network (first components of names, such as ``decoder``) that may be
+            absent as a whole; they keep the weights that they have.
+
     Raises:
         WeightsError: A name is missing, unknown, or of another shape.
     """
     expected = network.state_dict()
+    present = {name.partition(".")[0] for name in tensors}
+    absent = set(may_lack) - present
     missing = sorted(
-        n for n in expected if n not in tensors and not n.endswith("num_batches_tracked")
+        name
+        for name in expected
+        if name not in tensors
+        and not name.endswith("num_batches_tracked")
+        and name.partition(".")[0] not in absent
     )
     unknown = sorted(n for n in tensors if n not in expected)
     misshapen = sorted(
@@ -121,3 +164,13 @@ def read_published(path: Path) -> Any:  # noqa: ANN401 (each publisher has a lay
     except Exception as error:
         msg = f"{path}: not a complete PyTorch file: {error}"
         raise WeightsError(msg) from error
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    rounded = tensor.half()
+    if torch.isinf(rounded).logical_and(~torch.isinf(tensor)).any():
+        msg = f"{name}: holds weights too large for half precision: store them in full"
+        raise WeightsError(msg)
+    return rounded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from slidekin.cli import _collections, _ingest, _search, _slides, _stack_commands
+from slidekin.cli import _collections, _evaluate, _ingest, _search, _slides, _stack_commands
 from slidekin.cli._common import ErrorGroup
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app.command("down")(_stack_commands.down)
 app.command("status")(_stack_commands.status)
 app.command("ingest")(_ingest.ingest)
 app.command("search")(_search.search)
+app.command("evaluate")(_evaluate.evaluate)
+app.command("evaluate-tiles")(_evaluate.evaluate_tiles)
 app.add_typer(_slides.app, name="slides")
 app.add_typer(_collections.app, name="collections")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from slidekin._types import RankedSlide, SearchResult
+from slidekin.report._embedding import data_uri
 from slidekin.report._pictures import Pictures
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_JPEG_MAGIC = b"\xff\xd8\xff"
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _LEAST_NUMBER_SHARE_QUERY = 0.014
 _LEAST_NUMBER_SHARE_FOUND = 0.04
 _GREATEST_NUMBER_SHARE = 0.045
@@ -120,9 +118,9 @@ def _found(result: SearchResult, ranked: RankedSlide, pictures: Pictures) -> _Fo
     pairs = tuple(
         _Pair(
             query_number=pair.query_patch_index + 1,
-            query_picture=_data_uri(result.query.patch_thumbnails.get(pair.query_patch_index)),
+            query_picture=data_uri(result.query.patch_thumbnails.get(pair.query_patch_index)),
             match_number=pair.hit.patch_index + 1,
-            match_picture=_data_uri(pictures.patch(slide.name, pair.hit.patch_index)),
+            match_picture=data_uri(pictures.patch(slide.name, pair.hit.patch_index)),
             distance_bits=pair.hit.hamming_distance_bits,
         )
         for pair in ranked.evidence
@@ -156,24 +154,11 @@ def _overview(
         height=height,
         edge=edge_px,
         number_size=size,
-        picture=_data_uri(picture),
+        picture=data_uri(picture),
         boxes=tuple(replace(box, number_x=box.x + inset, number_y=box.y + inset) for box in boxes),
         region=region,
         title=title,
     )
-
-
-def _data_uri(picture: bytes | None) -> str | None:
-    """The picture as part of the page; None where it is none a browser should be given."""
-    if picture is None:
-        return None
-    if picture.startswith(_JPEG_MAGIC):
-        kind = "jpeg"
-    elif picture.startswith(_PNG_MAGIC):
-        kind = "png"
-    else:
-        return None
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 @cache

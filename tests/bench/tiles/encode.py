@@ -1,0 +1,88 @@
+"""What the networks say of the tiles; encoded once and kept outside the checkout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slidekin_models import models
+from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, VqVaeManifest, read_yaml
+from slidekin_models.packaged import PACKAGED
+from slidekin_models.serving import PatchEncoder, Placement, load_texture, load_vqvae
+from tests.bench.tiles.tiles import Tile
+
+Manifest = TextureManifest | VqVaeManifest
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tiles through one network."""
+
+    manifest: Manifest
+    values: NDArray[np.generic]
+    """Texture network: features (n, bits), float32. VQ-VAE: raw codes (n, 64, 64), uint8."""
+
+
+def texture_network(which: str) -> Callable[[Path], TextureManifest]:
+    """Writes the model directory of ``packaged``, or of an architecture with random weights."""
+    if which == "packaged":
+        return lambda folder: models.write_packaged_texture(folder, PACKAGED["efficientnet-lite0"])
+    return lambda folder: models.write_random_texture(folder, which, seed=0)
+
+
+def encode_textures(tiles: Sequence[Tile], which: str, cache: Path) -> Encoded:
+    """The features of a texture network (see `texture_network`)."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = texture_network(which)(Path(folder))
+        return _cached(tiles, manifest, cache, lambda place: load_texture(Path(folder), place))
+
+
+def encode_vqvae(tiles: Sequence[Tile], model: Path | None, cache: Path) -> Encoded:
+    """The codes of a VQ-VAE: of a model directory, or with random weights (seed 0)."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = model
+        if folder is None:
+            folder = Path(scratch)
+            models.write_random_vqvae(folder, seed=0)
+        manifest = read_yaml(folder / MANIFEST_NAME, VqVaeManifest)
+        return _cached(tiles, manifest, cache, lambda place: load_vqvae(folder, place))
+
+
+def default_cache() -> Path:
+    """Outside the checkout, where caches go."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "slidekin" / "tiles"
+
+
+def _cached(
+    tiles: Sequence[Tile],
+    manifest: Manifest,
+    cache: Path,
+    load: Callable[[Placement], PatchEncoder],
+) -> Encoded:
+    """By tile, so that a run that was broken off goes on where it stood."""
+    folder = cache / f"{manifest.name}-{manifest.weights_sha256[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder: PatchEncoder | None = None
+    values = []
+    for number, tile in enumerate(tiles, start=1):
+        kept = folder / f"{tile.path.parent.name}-{tile.tile_id}.npy"
+        if not kept.exists():
+            torch.set_num_threads(1)
+            encoder = encoder or load(Placement(threads=1))
+            draft = kept.with_suffix(".part.npy")
+            np.save(draft, encoder.encode(tile.pixels()[None])[0])
+            draft.replace(kept)
+            print(f"{manifest.name}: {number} of {len(tiles)}", end="\r", file=sys.stderr)
+        values.append(np.load(kept))
+    if encoder is not None:
+        print(file=sys.stderr)
+    return Encoded(manifest, np.stack(values))

@@ -259,9 +259,7 @@ def new_directory(directory: Path) -> Iterator[Path]:
     Raises:
         ManifestError: ``directory`` holds something already.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        msg = f"{directory}: holds something already: name another directory, or remove it"
-        raise ManifestError(msg)
+    require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{directory.name}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent) as scratch:
@@ -269,3 +267,14 @@ def new_directory(directory: Path) -> Iterator[Path]:
         made.mkdir()
         yield made
         made.rename(directory)
+
+
+def require_free(directory: Path) -> None:
+    """Refuse to write a model where something else is.
+
+    Raises:
+        ManifestError: ``directory`` holds something already.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        msg = f"{directory}: holds something already: name another directory, or remove it"
+        raise ManifestError(msg)

@@ -1,0 +1,51 @@
+"""Texture networks that are had by name: from a Python package, or from their publisher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slidekin_models import models
+from slidekin_models.download import Progress, PublishedFile, download
+from slidekin_models.errors import ManifestError
+from slidekin_models.manifest import TextureManifest
+from slidekin_models.models import DENSENET121_SHA256_PREFIX
+from slidekin_models.packaged import PACKAGED
+
+_DENSENET121_NAME = f"densenet121-{DENSENET121_SHA256_PREFIX}.pth"
+DENSENET121 = PublishedFile(
+    name=_DENSENET121_NAME,
+    url=f"https://download.pytorch.org/models/{_DENSENET121_NAME}",
+    sha256_prefix=DENSENET121_SHA256_PREFIX,
+)
+"""torchvision publishes the first eight digits of a file's SHA-256, in its name, and no more."""
+
+NAMES = ("densenet121", *PACKAGED)
+
+
+def pull(
+    name: str, directory: Path, *, url: str | None = None, progress: Progress | None = None
+) -> TextureManifest:
+    """Write the model directory of a network that is known by name.
+
+    Args:
+        name: One of :data:`NAMES`.
+        directory: Where to write; a download waits beside it.
+        url: Another address of the same file, such as a site's own mirror.
+        progress: Told of the download.
+
+    Raises:
+        ManifestError: The name is not known, or the directory is taken.
+        WeightsError: The file cannot be had, or is another one.
+    """
+    models.require_free(directory)
+    if name in PACKAGED:
+        return models.write_packaged_texture(directory, PACKAGED[name])
+    if name != "densenet121":
+        msg = f"no network is called {name!r} here; known are {', '.join(NAMES)}"
+        raise ManifestError(msg)
+    wanted = DENSENET121
+    file = PublishedFile(wanted.name, url or wanted.url, wanted.sha256_prefix)
+    checkpoint = download(file, directory.parent, progress=progress)
+    manifest = models.import_densenet121(checkpoint, directory)
+    checkpoint.unlink()
+    return manifest

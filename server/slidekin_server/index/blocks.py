@@ -27,13 +27,14 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
+    GROUP_PATCHES,
     block_address,
     keys_of,
     patches_of,
     slides_of,
     texture_at,
+    texture_from,
     textures_of,
-    words_at,
 )
 
 _PREFETCH_AHEAD: Final = 24
@@ -140,7 +141,7 @@ def _put(
     patches_of(address)[slot] = patch
     textures = textures_of(address, words)
     for word in range(words):
-        textures[slot, word] = texture[word]
+        textures[slot // GROUP_PATCHES, word, slot % GROUP_PATCHES] = texture[word]
 
 
 @kernel
@@ -225,7 +226,7 @@ def rewrite(
                     keys_of(source)[old],
                     slides_of(source)[old],
                     patches_of(source)[old],
-                    textures_of(source, words)[old],
+                    texture_from(texture_at(source, old, words), words),
                 )
                 old += 1
             slot += 1
@@ -266,8 +267,8 @@ def fill(
         for entry in range(begin, end):
             ahead = entry + _PREFETCH_AHEAD
             if ahead < len(textures_at):
-                for line in range(0, 8 * words, 64):
-                    prefetch(textures_at[ahead] + line)
+                for word in range(words):
+                    prefetch(textures_at[ahead] + 8 * GROUP_PATCHES * word)
             _put(
                 address,
                 entry - begin,
@@ -275,7 +276,7 @@ def fill(
                 keys[entry],
                 slides[entry],
                 patches[entry],
-                words_at(textures_at[entry], words),
+                texture_from(textures_at[entry], words),
             )
     return first_keys, blocks, counts
 

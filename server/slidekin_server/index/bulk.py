@@ -1,7 +1,8 @@
 """Building an index from many slides at once, in little more memory than it needs afterwards.
 
 Textures go straight into the blocks, in order of arrival, so nothing that was handed in is kept.
-Once all keys are known they are sorted, and the textures are put in order where they lie.
+Once all keys are known they are sorted, and the textures are put in order where they lie: each in
+one piece at first, since to move one is then to move a few cache lines; at the end word by word.
 """
 
 # Compiled functions take columns one by one.
@@ -14,19 +15,30 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from slidekin_server.index.compiled import Columns, Int32s, Int64s, Words, inlined, kernel, prefetch
+from slidekin_server.index.compiled import (
+    Columns,
+    Int32s,
+    Int64s,
+    Words,
+    inlined,
+    kernel,
+    pointer,
+    prefetch,
+)
 from slidekin_server.index.errors import SlideExistsError
 from slidekin_server.index.memory import (
+    BLOCK_PATCHES,
     FILL_PATCHES,
+    GROUP_PATCHES,
     Arena,
     block_address,
+    group_at,
     keys_of,
     patches_of,
     slides_of,
-    texture_at,
-    words_at,
 )
 from slidekin_server.index.parameters import check_codes
 from slidekin_server.values import PatchCodes
@@ -91,6 +103,7 @@ def pack_slides(texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> 
     )
     del slide_of
     _put_textures_in_order(arena.bases, words, order)
+    _group_textures(arena.bases, words, len(blocks))
     return Packed(arena, (first_keys, blocks, block_counts), numbers, counts, keys_of_slide)
 
 
@@ -132,15 +145,20 @@ class _Intake:
 
 @inlined
 def _texture_place(bases: Int64s, words: int, place: int) -> int:
-    """Return where the texture of the patch at this place of all patches lies."""
+    """Return where the texture of the patch at this place of all patches lies, in one piece."""
     block = place // FILL_PATCHES
     address = block_address(bases, block, words)
-    return texture_at(address, place - block * FILL_PATCHES, words)
+    return group_at(address, 0, words) + (place - block * FILL_PATCHES) * 8 * words
+
+
+@inlined
+def _words_at(address: int, words: int) -> Words:
+    return carray(pointer(address), (words,), np.uint64)
 
 
 @inlined
 def _copy_texture(to: int, source: int, words: int) -> None:
-    written, read = words_at(to, words), words_at(source, words)
+    written, read = _words_at(to, words), _words_at(source, words)
     for word in range(words):
         written[word] = read[word]
 
@@ -149,7 +167,7 @@ def _copy_texture(to: int, source: int, words: int) -> None:
 def _take_textures(bases: Int64s, words: int, begin: int, textures: Words) -> None:
     """Copy textures to the places from ``begin`` on."""
     for entry in range(len(textures)):
-        to = words_at(_texture_place(bases, words, begin + entry), words)
+        to = _words_at(_texture_place(bases, words, begin + entry), words)
         for word in range(words):
             to[word] = textures[entry, word]
 
@@ -290,3 +308,19 @@ def _put_textures_in_order(bases: Int64s, words: int, order: Int32s) -> None:
             ahead = _texture_place(bases, words, following)
             for line in range(0, 8 * words, 64):
                 prefetch(ahead + line)
+
+
+@kernel
+def _group_textures(bases: Int64s, words: int, blocks: int) -> None:
+    """Turn each group of textures, which lie one after the other, to stand word by word. O(n)."""
+    pieces = np.empty((GROUP_PATCHES, words), dtype=np.uint64)
+    for block in range(blocks):
+        address = block_address(bases, block, words)
+        for slot in range(0, BLOCK_PATCHES, GROUP_PATCHES):
+            group = carray(
+                pointer(group_at(address, slot, words)), (GROUP_PATCHES * words,), np.uint64
+            )
+            pieces.ravel()[:] = group
+            for word in range(words):
+                for patch in range(GROUP_PATCHES):
+                    group[GROUP_PATCHES * word + patch] = pieces[patch, word]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import carray, types  # type: ignore[attr-defined]
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -91,66 +91,71 @@ highest_bit: Callable[[np.uint64], np.uint64] = _instruction(
 )
 """Return the place of a word's highest bit that is set; the word must not be 0."""
 
-_VECTOR_WORDS = 8
+_LANES = 8
+_WORD, _HALF = ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_WORD, _LANES)
 
 
-def _vectors_differ(vectors: int) -> Callable[[int, int], int]:
-    """Make a function that counts the bits in which so many vectors of words differ.
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, argument: ir.Value) -> ir.Value:
+    signature = ir.FunctionType(result, [argument.type])
+    function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, signature, name
+    )
+    return builder.call(function, [argument])
 
-    One instruction counts those of eight words where the processor has it; LLVM's own vectoriser
-    does not come upon it, which costs a factor of three. (Elsewhere LLVM makes the best of it.)
-    """
-    word = ir.IntType(64)
-    vector = ir.VectorType(word, _VECTOR_WORDS)
 
-    def emit(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Value:
-        def call(name: str, result: ir.Type, argument: ir.Value) -> ir.Value:
-            signature = ir.FunctionType(result, [vector])
-            function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-                builder.module, signature, name
-            )
-            return builder.call(function, [argument])
+def _emit_distances(
+    builder: ir.IRBuilder, group: ir.Value, query: ir.Value, words: ir.Value, out: ir.Value
+) -> ir.Value:
+    """Write the code of `group_distances`: LLVM's own vectoriser does not come upon it."""
+    group_words = builder.inttoptr(group, _VECTOR.as_pointer())
+    query_words = builder.inttoptr(query, _WORD.as_pointer())
+    # Two sums, so that an addition need not wait for the one before it.
+    sums = [
+        cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None))  # type: ignore[no-untyped-call]
+        for _ in range(2)
+    ]
 
-        total = ir.Constant(vector, None)
-        for place in range(vectors):
-            offset = [ir.Constant(word, place)]
-            # Textures are aligned as words are; a vector is else expected to lie at 64 bytes.
-            left, right = (
-                builder.load(
-                    builder.gep(builder.inttoptr(address, vector.as_pointer()), offset), align=8
-                )
-                for address in (one, other)
-            )
-            bits = call("llvm.ctpop.v8i64", vector, builder.xor(left, right))
-            total = builder.add(total, bits)
-        return call("llvm.vector.reduce.add.v8i64", word, total)
+    def add_word(place: ir.Value, total: ir.Value) -> None:
+        stored = builder.load(builder.gep(group_words, [place]), align=64)
+        asked = builder.load(builder.gep(query_words, [place]), align=8)
+        lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), asked, _HALF(0))
+        lanes = builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_HALF, _LANES), None))
+        bits = _call(builder, "llvm.ctpop.v8i64", _VECTOR, builder.xor(stored, lanes))
+        builder.store(builder.add(builder.load(total), bits), total)
 
-    def typing(_context: Any, one: types.Type, other: types.Type) -> Any:  # noqa: ANN401
+    with cgutils.for_range(builder, builder.lshr(words, _WORD(1))) as loop:
+        place = builder.shl(loop.index, _WORD(1))
+        add_word(place, sums[0])
+        add_word(builder.add(place, _WORD(1)), sums[1])
+    with builder.if_then(builder.trunc(words, ir.IntType(1))):
+        add_word(builder.sub(words, _WORD(1)), sums[0])
+    total = builder.add(builder.load(sums[0]), builder.load(sums[1]))
+    distances = builder.trunc(total, ir.VectorType(_HALF, _LANES))
+    builder.store(distances, builder.inttoptr(out, distances.type.as_pointer()), align=4)
+    return _call(builder, "llvm.vector.reduce.umin.v8i64", _WORD, total)
+
+
+def _group_distances() -> Callable[[int, int, int, int], int]:
+    def typing(
+        _context: Any,  # noqa: ANN401
+        group: types.Type,
+        query: types.Type,
+        words: types.Type,
+        out: types.Type,
+    ) -> Any:  # noqa: ANN401
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-            return emit(builder, *arguments)
+            return _emit_distances(builder, *arguments)
 
-        return types.int64(one, other), generate
+        return types.int64(group, query, words, out), generate
 
-    return cast(Callable[[int, int], int], intrinsic(typing))
-
-
-_bits_of_8_words = _vectors_differ(1)
-_bits_of_16_words = _vectors_differ(2)
+    return cast(Callable[[int, int, int, int], int], intrinsic(typing))
 
 
-@inlined
-def distance_bits(one: int, other: int, words: int) -> int:
-    """Count the bits in which the textures at two addresses differ."""
-    if words == 2 * _VECTOR_WORDS:
-        return _bits_of_16_words(one, other)
-    bits = 0
-    word = 0
-    while word + _VECTOR_WORDS <= words:
-        bits += _bits_of_8_words(one + 8 * word, other + 8 * word)
-        word += _VECTOR_WORDS
-    while word < words:
-        left = carray(pointer(one + 8 * word), (1,), np.uint64)[0]
-        right = carray(pointer(other + 8 * word), (1,), np.uint64)[0]
-        bits += int(np.int64(popcount(left ^ right)))
-        word += 1
-    return bits
+group_distances = _group_distances()
+"""Count the bits in which each texture of a group differs from the query's.
+
+Takes the group's address, at a cache line, the query's, the number of words and where to write:
+eight int32. Returns the least of them. A word of all eight takes one load, one exclusive or and one
+count where the processor counts bits of vectors; elsewhere LLVM makes the best of it.
+"""

@@ -20,7 +20,7 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
-    distance_bits,
+    group_distances,
     inlined,
     kernel,
     part,
@@ -28,11 +28,12 @@ from slidekin_server.index.compiled import (
 )
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
+    GROUP_PATCHES,
     block_address,
+    group_at,
     keys_of,
     patches_of,
     slides_of,
-    texture_at,
 )
 
 NO_PATCH: Final = 2**63 - 1
@@ -91,22 +92,28 @@ def _offer(
 
 @inlined
 def _block_distances(
-    address: int, count: int, query: int, words: int, distances: Int32s
-) -> np.int32:
-    """Write the distances of a block's patches to a query; return the least."""
-    least = np.int32(_FAR)
-    for slot in range(count):
-        bits = np.int32(distance_bits(texture_at(address, slot, words), query, words))
-        distances[slot] = bits
-        least = min(least, bits)
+    address: int, count: int, query: int, words: int, distances: Int32s, ahead: int
+) -> int:
+    """Write the distances of a block's patches to a query; return the least.
+
+    With ``ahead``, the address of the block that comes next, memory is asked for its textures.
+    """
+    least = _FAR
+    out = distances.ctypes.data
+    for slot in range(0, count, GROUP_PATCHES):
+        group = group_at(address, slot, words)
+        if ahead:
+            there = group_at(ahead, slot, words)
+            for line in range(0, 8 * GROUP_PATCHES * words, 64):
+                prefetch(there + line)
+        nearest_of_group = group_distances(group, query, words, out + 4 * slot)
+        if slot + GROUP_PATCHES <= count:
+            least = min(least, nearest_of_group)
+        else:
+            # The rest of the last group is no patch's.
+            for place in range(slot, count):
+                least = min(least, distances[place])
     return least
-
-
-@inlined
-def _ask_for_block(address: int, words: int) -> None:
-    """Ask memory for a block's textures while the block before it is being looked at."""
-    for line in range(0, BLOCK_PATCHES * 8 * words, 64):
-        prefetch(texture_at(address, 0, words) + line)
 
 
 @kernel
@@ -153,15 +160,16 @@ def nearest(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
-        if place + 1 < end:
-            _ask_for_block(block_address(bases, blocks[place + 1], words), words)
+        ahead = block_address(bases, blocks[min(place + 1, end - 1)], words)
         slides = slides_of(address)
         for query in range(len(queries)):
             bound = max_distance
             if sizes[query] == limit:
                 bound = min(bound, distances[query, 0])
             texture = queries[query].ctypes.data
-            if _block_distances(address, counts[place], texture, words, of_block) > bound:
+            least = _block_distances(address, counts[place], texture, words, of_block, ahead)
+            ahead = 0
+            if least > bound:
                 continue
             for slot in range(counts[place]):
                 bits = of_block[slot]
@@ -228,13 +236,13 @@ def nearest_of_each_slide(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
-        if place + 1 < end:
-            _ask_for_block(block_address(bases, blocks[place + 1], words), words)
+        ahead = block_address(bases, blocks[min(place + 1, end - 1)], words)
         slides = slides_of(address)
         patches = patches_of(address)
         for query in range(len(queries)):
             texture = queries[query].ctypes.data
-            least = _block_distances(address, counts[place], texture, words, of_block)
+            least = _block_distances(address, counts[place], texture, words, of_block, ahead)
+            ahead = 0
             if least > bounds[query]:
                 continue
             for slot in range(counts[place]):

@@ -20,7 +20,7 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
-    distance_bits,
+    group_distances,
     inlined,
     kernel,
     part,
@@ -28,15 +28,20 @@ from slidekin_server.index.compiled import (
 )
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
+    GROUP_PATCHES,
     block_address,
+    group_at,
     keys_of,
     patches_of,
     slides_of,
-    texture_at,
 )
 
 _MAX_KEY = 2**63 - 1
 _FAR = 2**31 - 1
+_BEYOND = -(2**63)
+"""Stands for a seed that is greater than every key can be."""
+_GROUPS_AROUND_SEED = 5
+"""Groups of textures that are asked for around a seed: two below its place, two above."""
 _PREFETCH_AHEAD = 32
 """Patches between asking memory for a texture and comparing it, at most `FILL_PATCHES`; the
 processor's own guess stops at each page."""
@@ -74,6 +79,22 @@ def _with_room(keys: Int64s, hits: Int64s, size: int, steps: int) -> tuple[Int64
     return larger_keys, larger_hits
 
 
+@inlined
+def _keys_closed(
+    keys: Int64s, group: int, slot: int, key: int, stop_key: int, otherwise: int
+) -> int:
+    """Count the keys that a walk leaves behind in a group that it enters with ``key`` at ``slot``.
+
+    Returns ``otherwise`` where the group holds ``stop_key``.
+    """
+    closed = 0 if key == -1 else int(keys[slot] != key)
+    stop = keys[group] == stop_key
+    for lane in range(group + 1, group + GROUP_PATCHES):
+        closed += int(keys[lane] != keys[lane - 1])
+        stop |= keys[lane] == stop_key
+    return otherwise if stop else closed
+
+
 @part
 def _walk(
     blocks: Int32s,
@@ -107,6 +128,10 @@ def _walk(
     size = 0
     key, best, best_slide, best_patch = -1, _FAR, 0, 0
     slack = 0 if direction == 1 else 1
+    distances = np.empty(GROUP_PATCHES, dtype=np.int32)
+    out = distances.ctypes.data
+    # A whole group without a hit is passed at once; that needs each of its patches to count.
+    passing = len(admitted) == 0 and only_key < 0
     while 0 <= place < len(blocks) and steps > 0:
         if len(skip) and skip[place] != place:
             place = skip[place]
@@ -117,8 +142,6 @@ def _walk(
             continue
         address = block_address(bases, blocks[place], words)
         keys = keys_of(address)
-        slides = slides_of(address)
-        patches = patches_of(address)
         count = counts[place]
         end = count if direction == 1 else -1
         # The block that comes next is asked for in time too: its keys now, its textures below. (At
@@ -129,33 +152,47 @@ def _walk(
         for line in range(0, 8 * BLOCK_PATCHES, 64):
             prefetch(beyond + line)
         while slot != end:
-            slide = slides[slot]
-            if len(admitted) == 0 or admitted[slide]:
-                if keys[slot] != key:
-                    if key != -1:
-                        if best <= threshold:
-                            _write(found_keys, found, size, key, best, best_slide, best_patch)
-                            size += 1
-                        steps -= 1
-                    key = keys[slot]
-                    best = _FAR
-                    if steps == 0 or key == stop_key:
-                        return size
-                    if only_key >= 0 and key != only_key:
-                        return size
-                target = slot + direction * _PREFETCH_AHEAD
-                if 0 <= target < count:
-                    ahead = texture_at(address, target, words)
-                else:
-                    ahead = texture_at(beyond, target - edge, words)
-                for line in range(0, 8 * words, 64):
-                    prefetch(ahead + line)
-                bits = distance_bits(texture_at(address, slot, words), query, words)
-                if bits < best + slack:
-                    best = bits
-                    best_slide = slide
-                    best_patch = patches[slot]
-            slot += direction
+            target = slot + direction * _PREFETCH_AHEAD
+            if 0 <= target < count:
+                ahead = group_at(address, target, words)
+            else:
+                ahead = group_at(beyond, target - edge, words)
+            for line in range(0, 8 * GROUP_PATCHES * words, 64):
+                prefetch(ahead + line)
+            group = slot - slot % GROUP_PATCHES
+            least = group_distances(group_at(address, slot, words), query, words, out)
+            whole = slot == group if direction == 1 else slot == group + GROUP_PATCHES - 1
+            whole &= group + GROUP_PATCHES <= count
+            closed = steps
+            if passing and whole and least > threshold and best > threshold:
+                closed = _keys_closed(keys, group, slot, key, stop_key, steps)
+            if closed < steps:
+                steps -= closed
+                slot += direction * GROUP_PATCHES
+                key, best = keys[slot - direction], _FAR
+                continue
+            beyond_group = min(group + GROUP_PATCHES, count) if direction == 1 else group - 1
+            while slot != beyond_group:
+                slide = slides_of(address)[slot]
+                if len(admitted) == 0 or admitted[slide]:
+                    if keys[slot] != key:
+                        if key != -1:
+                            if best <= threshold:
+                                _write(found_keys, found, size, key, best, best_slide, best_patch)
+                                size += 1
+                            steps -= 1
+                        key = keys[slot]
+                        best = _FAR
+                        if steps == 0 or key == stop_key:
+                            return size
+                        if only_key >= 0 and key != only_key:
+                            return size
+                    bits = distances[slot - group]
+                    if bits < best + slack:
+                        best = bits
+                        best_slide = slide
+                        best_patch = patches_of(address)[slot]
+                slot += direction
         place += direction
         if direction == 1:
             slot = 0
@@ -181,6 +218,43 @@ def _write(
     found[size, 0] = distance
     found[size, 1] = slide
     found[size, 2] = patch
+
+
+@part
+def _look_up_seeds(
+    first_keys: Int64s,
+    blocks: Int32s,
+    counts: Int32s,
+    bases: Int64s,
+    words: int,
+    query_key: int,
+    spacing: int,
+    seeds: int,
+) -> Int64s:
+    """Find where every seed's walks begin, and ask memory for what lies there.
+
+    All of it at once, before the first walk: the walks then wait for memory one time less each.
+
+    Returns:
+        Shape (2 * seeds, 3), in the order of the walks: the seed, and the first patch whose key is
+        not less, as place in the directory and slot.
+    """
+    starts = np.empty((2 * seeds, 3), dtype=np.int64)
+    for turn in range(2 * seeds):
+        offset = (turn % seeds) * spacing
+        seed = query_key - offset
+        if turn >= seeds:
+            seed = query_key + offset if query_key <= _MAX_KEY - offset else _BEYOND
+        place, slot = len(blocks), 0
+        if seed != _BEYOND:
+            place, slot = lower_bound(first_keys, blocks, counts, bases, words, seed)
+        if place < len(blocks):
+            begin = max(slot - 2 * GROUP_PATCHES, 0)
+            around = group_at(block_address(bases, blocks[place], words), begin, words)
+            for line in range(0, _GROUPS_AROUND_SEED * 8 * GROUP_PATCHES * words, 64):
+                prefetch(around + line)
+        starts[turn, 0], starts[turn, 1], starts[turn, 2] = seed, place, slot
+    return starts
 
 
 @kernel
@@ -233,39 +307,32 @@ def guided_hits(
     steps = min(steps, patches)
     keys = np.empty(4 * steps, dtype=np.int64)
     hits = np.empty((4 * steps, 3), dtype=np.int64)
+    starts = _look_up_seeds(first_keys, blocks, counts, bases, words, query_key, spacing, seeds)
     for turn in range(2 * seeds):
         # A seed's three walks bring at most one hit a step and one for its own key.
         keys, hits = _with_room(keys, hits, size, 2 * steps + 1)
-        offset = (turn % seeds) * spacing
-        above = turn >= seeds and query_key > _MAX_KEY - offset
-        seed = _MAX_KEY if above else query_key + (offset if turn >= seeds else -offset)
+        seed, low_place, low_slot = starts[turn]
+        high_place, high_slot = low_place, low_slot
         # The walks go over keys <= last and keys >= first.
         last, first = seed - 1, seed
-        if above:
-            last = _MAX_KEY
-            low_place, low_slot = len(blocks), 0
-            high_place, high_slot = len(blocks), 0
-        else:
-            low_place, low_slot = lower_bound(first_keys, blocks, counts, bases, words, seed)
-            high_place, high_slot = low_place, low_slot
-            if (
-                low_place < len(blocks)
-                and keys_of(block_address(bases, blocks[low_place], words))[low_slot] == seed
-            ):
-                if seed < _MAX_KEY:
-                    first = seed + 1
-                    high_place, high_slot = lower_bound(
-                        first_keys, blocks, counts, bases, words, first
-                    )
-                else:
-                    high_place, high_slot = len(blocks), 0
-                if include_seed_key:
-                    # Accepted from an earlier seed: the walk ends on it at once.
-                    size += _walk(
-                        blocks, counts, bases, words, texture, admitted, following,
-                        low_place, low_slot, 1, 1, seed, _accepted_from(keys[:size], seed),
-                        threshold, keys[size:], hits[size:],
-                    )  # fmt: skip
+        if seed == _BEYOND:
+            last = first = _MAX_KEY
+        elif (
+            low_place < len(blocks)
+            and keys_of(block_address(bases, blocks[low_place], words))[low_slot] == seed
+        ):
+            if seed < _MAX_KEY:
+                first = seed + 1
+                high_place, high_slot = lower_bound(first_keys, blocks, counts, bases, words, first)
+            else:
+                high_place, high_slot = len(blocks), 0
+            if include_seed_key:
+                # Accepted from an earlier seed: the walk ends on it at once.
+                size += _walk(
+                    blocks, counts, bases, words, texture, admitted, following,
+                    low_place, low_slot, 1, 1, seed, _accepted_from(keys[:size], seed),
+                    threshold, keys[size:], hits[size:],
+                )  # fmt: skip
         low_slot -= 1
         if low_slot < 0:
             low_place -= 1

@@ -6,7 +6,11 @@ textures as one sequential stream:
     keys      int64  [BLOCK_PATCHES]
     slides    int32  [BLOCK_PATCHES]
     patches   int32  [BLOCK_PATCHES]
-    textures  uint64 [BLOCK_PATCHES][words]
+    textures  uint64 [BLOCK_PATCHES / 8][words][8]
+
+Textures stand in groups of eight, word by word: a cache line holds the same word of eight
+neighbours, and one vector compares it with the query's. Eight distances come out side by side,
+whatever the width, and no sum across a vector is needed.
 
 Segments are added as the index grows and are not copied or given back, hence no memory is spent
 on doubling and an address stays good for as long as its arena lives. Compiled code gets a table of
@@ -31,10 +35,14 @@ from slidekin_server.index.compiled import (
 
 BLOCK_PATCHES: Final = 128
 """Large enough for a long sequential read, small enough that copying one on a write is cheap."""
+GROUP_PATCHES: Final = 8
+"""Patches whose textures stand together: as many as a vector has words."""
 FILL_PATCHES: Final = 112
 """How full bulk building leaves a block, so that the first additions need not split it."""
 SEGMENT_BLOCKS: Final = 2048
 _SEGMENT_SHIFT: Final = 11
+CACHE_LINE_BYTES: Final = 64
+"""Blocks begin at a cache line: a vector that lay across two would be two reads."""
 
 
 class Arena:
@@ -45,7 +53,7 @@ class Arena:
         self.block_bytes = BLOCK_PATCHES * (16 + 8 * words)
         self.bases: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Addresses of the segments; replaced, never changed, when a segment is added."""
-        self._segments: list[NDArray[np.uint64]] = []
+        self._segments: list[NDArray[np.uint8]] = []
         self._next = 0
         self._free: list[int] = []
 
@@ -54,9 +62,10 @@ class Arena:
         fresh = max(0, count - len(self._free))
         while self._next + fresh > len(self._segments) * SEGMENT_BLOCKS:
             # Memory is not touched here: pages come from the system as blocks are filled.
-            segment = np.empty(SEGMENT_BLOCKS * self.block_bytes // 8, dtype=np.uint64)
+            segment = np.empty(SEGMENT_BLOCKS * self.block_bytes + CACHE_LINE_BYTES, dtype=np.uint8)
             self._segments.append(segment)
-            self.bases = np.append(self.bases, np.int64(segment.ctypes.data))
+            base = -(-segment.ctypes.data // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
+            self.bases = np.append(self.bases, np.int64(base))
         reused = [self._free.pop() for _ in range(count - fresh)]
         blocks = np.empty(count, dtype=np.int32)
         blocks[: len(reused)] = reused
@@ -101,17 +110,27 @@ def patches_of(address: int) -> Int32s:
 
 @inlined
 def textures_of(address: int, words: int) -> Words:
-    """View the textures of the block at an address."""
-    return carray(pointer(address + 16 * BLOCK_PATCHES), (BLOCK_PATCHES, words), np.uint64)
+    """View the textures of the block at an address: [group, word, patch of the group]."""
+    return carray(
+        pointer(address + 16 * BLOCK_PATCHES),
+        (BLOCK_PATCHES // GROUP_PATCHES, words, GROUP_PATCHES),
+        np.uint64,
+    )
+
+
+@inlined
+def group_at(address: int, slot: int, words: int) -> int:
+    """Return where the textures of a slot's group begin; the slot may lie outside the block."""
+    return address + 16 * BLOCK_PATCHES + (slot // GROUP_PATCHES) * (8 * GROUP_PATCHES * words)
 
 
 @inlined
 def texture_at(address: int, slot: int, words: int) -> int:
-    """Return the address of a texture of the block at an address; the slot may lie outside."""
-    return address + 16 * BLOCK_PATCHES + slot * 8 * words
+    """Return where the first word of a slot's texture lies; the next is a cache line further."""
+    return group_at(address, slot, words) + 8 * (slot % GROUP_PATCHES)
 
 
 @inlined
-def words_at(address: int, words: int) -> Words:
-    """View the texture at an address."""
-    return carray(pointer(address), (words,), np.uint64)
+def texture_from(address: int, words: int) -> Words:
+    """View the texture whose first word lies at an address."""
+    return carray(pointer(address), (words, GROUP_PATCHES), np.uint64)[:, 0]

@@ -18,7 +18,6 @@ import httpx
 from slidekin_models.errors import WeightsError
 from slidekin_models.weights import sha256_of
 
-_CHUNK_BYTES = 1 << 18
 _NOT_SATISFIABLE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 # What a later attempt may find otherwise; anything else is an answer.
 _PASSING = frozenset(
@@ -126,10 +125,10 @@ def _fetch(file: PublishedFile, part: Path, progress: Progress, patience: Patien
                 msg = f"{file.url}: not an address of a file: {error}"
                 raise WeightsError(msg) from error
             except (_AgainError, httpx.RequestError) as error:
-                failures = 1 if _size(part) > before else failures + 1
+                failures = 0 if _size(part) > before else failures + 1
                 if failures >= patience.attempts:
                     raise WeightsError(_unreachable(file, part, error)) from error
-                pause_s = patience.first_pause_s * 2 ** (failures - 1)
+                pause_s = patience.first_pause_s * 2 ** max(0, failures - 1)
                 time.sleep(min(pause_s, patience.longest_pause_s))
             else:
                 return
@@ -172,7 +171,8 @@ def _continue(client: httpx.Client, url: str, part: Path, progress: Progress) ->
         with part.open("ab" if goes_on else "wb") as out:
             done = have if goes_on else 0
             progress(done, total)
-            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+            # As it arrives: chunks of a size of our own would lose the rest when it breaks.
+            for chunk in answer.iter_bytes():
                 out.write(chunk)
                 done += len(chunk)
                 progress(done, total)

@@ -10,10 +10,10 @@ import torch
 from slidekin_models import models
 from slidekin_models.errors import ManifestError, WeightsError
 from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
+from slidekin_models.placement import Placement
 from slidekin_models.seeded import seeded_tensors
 from slidekin_models.semantic import principal_order
-from slidekin_models.serving import Placement, load_texture
-from slidekin_models.textures import texture_architecture
+from slidekin_models.serving import load_texture
 from slidekin_models.vqvae import VqVae
 from slidekin_models.weights import load_weights, read_published, save_weights
 
@@ -92,37 +92,6 @@ def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
     torch.save(dict.fromkeys(range(128), 5), tmp_path / "codebook_semantic.pt")
     with pytest.raises(WeightsError, match=r"codebook_semantic\.pt: does not hold a permutation"):
         models.import_released_vqvae(path, tmp_path / "out", tmp_path / "codebook_semantic.pt")
-
-
-def torchvision_name(ours: str) -> str:
-    return ours.replace(".layers.", ".")
-
-
-def as_published(modern: str) -> str:
-    """torchvision's file still says ``norm.1`` where its network says ``norm1``."""
-    for part in ("norm1", "norm2", "conv1", "conv2"):
-        if f".denselayer1.{part}." in modern or ".denselayer" in modern:
-            modern = modern.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
-    return modern
-
-
-@pytest.mark.parametrize("old_names", [False, True])
-def test_torchvisions_densenet_names_are_mapped(tmp_path: Path, *, old_names: bool) -> None:
-    network = texture_architecture("densenet121").build()
-    ours = seeded_tensors({name: t.shape for name, t in network.state_dict().items()})
-    theirs = {torchvision_name(name): tensor for name, tensor in ours.items()}
-    if old_names:
-        theirs = {
-            as_published(name): tensor
-            for name, tensor in theirs.items()
-            if not name.endswith("num_batches_tracked")
-        }
-    theirs |= {"classifier.weight": torch.zeros(1000, 1024), "classifier.bias": torch.zeros(1000)}
-    torch.save(theirs, tmp_path / "densenet121-a639ec97.pth")
-    manifest = models.import_densenet121(tmp_path / "densenet121-a639ec97.pth", tmp_path / "out")
-    assert (manifest.texture_bits, manifest.hamming_threshold_bits) == (1024, 128)
-    stored = load_weights(tmp_path / "out" / "weights.safetensors", manifest.weights_sha256)
-    assert all(torch.equal(stored[name].float(), tensor) for name, tensor in ours.items())
 
 
 def test_altered_weights_are_noticed(tmp_path: Path) -> None:

@@ -1,24 +1,25 @@
-"""Networks ready to encode patches: loaded from a directory, placed on a device.
+"""Networks ready to encode patches: loaded from a directory, carried out by a runtime.
 
-One code path for every device, precision and runtime; Triton's models, the canary and the tests
-all come through here.
+One code path for every device, precision and runtime; Triton's models, the canary, the gate and the
+tests all come through here.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from slidekin_models import vqvae
 from slidekin_models.errors import ManifestError, PlacementError
+from slidekin_models.foreign import load_foreign
+from slidekin_models.halves import Halves, halves_of_texture, halves_of_vqvae
 from slidekin_models.manifest import (
+    FOREIGN_FILES,
     MANIFEST_NAME,
     WEIGHTS_NAME,
     NetworkManifest,
@@ -26,79 +27,46 @@ from slidekin_models.manifest import (
     VqVaeManifest,
     read_yaml,
 )
+from slidekin_models.placement import REFERENCE, Placement
+from slidekin_models.runtimes.openvino_runtime import OpenVinoRuntime
+from slidekin_models.runtimes.torch_runtime import TorchRuntime
 from slidekin_models.textures import texture_architecture
 from slidekin_models.weights import load_into, load_weights
 
-PRECISIONS = ("fp32",)
-RUNTIMES = ("torch",)
 
+class Runtime(Protocol):
+    """What carries a network out."""
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where and how a network runs."""
-
-    device: str = "cpu"
-    """``cpu``, or ``cuda:N``."""
-    precision: str = "fp32"
-    runtime: str = "torch"
-    threads: int = 0
-    """Threads of one network's operators on the CPU; 0 leaves torch's own choice."""
-    images_per_forward: int = 1
-    """A CPU gains nothing from larger steps, and one 1024 px patch already takes 0.6 GB in the
-    VQ-VAE's first layers; a result then also never depends on its neighbours in the batch."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is not served.
-
-        Raises:
-            PlacementError: Names the value and what may stand there.
-        """
-        for key, value, known in (
-            ("precision", self.precision, PRECISIONS),
-            ("runtime", self.runtime, RUNTIMES),
-        ):
-            if value not in known:
-                msg = f"{key}: {value!r} is not served; known are {', '.join(known)}"
-                raise PlacementError(msg)
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            msg = f"device: {self.device} was asked for, but torch sees no GPU; use cpu"
-            raise PlacementError(msg)
-        if self.images_per_forward < 1:
-            msg = f"images_per_forward: {self.images_per_forward} is less than 1"
-            raise PlacementError(msg)
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """Encode patches (n, side, side, 3); the first dimension of the answer is n."""
 
 
 class PatchEncoder:
-    """A network in evaluation mode that takes and gives numpy arrays."""
+    """A network in evaluation mode that takes and gives numpy arrays.
 
-    def __init__(
-        self, network: nn.Module, encode: Callable[[Tensor], Tensor], placement: Placement
-    ) -> None:
-        if placement.threads:
-            torch.set_num_threads(placement.threads)
-        # "fp32" means it: TF32 would round the products to 10 bits.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        # Gradients would double the memory of nothing that is used here.
-        network.requires_grad_(requires_grad=False)
-        network.eval().to(placement.device)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._encode = encode
-        self._placement = placement
+    Args:
+        halves: The network.
+        placement: Where and how it runs.
+
+    Raises:
+        PlacementError: It cannot run there.
+    """
+
+    def __init__(self, halves: Halves, placement: Placement) -> None:
+        for half in (halves.trunk, halves.judgement):
+            # Gradients would double the memory of nothing that is used here.
+            half.requires_grad_(requires_grad=False).eval()
+        self._runtime = _runtime(halves, placement)
+        self._step = placement.images_per_forward
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.generic]:
         """Encode patches (n, side, side, 3) uint8; the first dimension of the answer is n."""
-        step = self._placement.images_per_forward
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(images), step):
-                batch = torch.from_numpy(images[start : start + step]).to(self._placement.device)
-                parts.append(self._encode(batch).cpu().numpy())
-        return np.concatenate(parts)
+        starts = range(0, len(images), self._step)
+        return np.concatenate([self._runtime(images[at : at + self._step]) for at in starts])
 
     def encode_many(self, requests: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
         """Encode the patches of several requests together, and give each its own answer."""
-        if self._placement.images_per_forward == 1:
+        if self._step == 1:
             return [self.encode(images) for images in requests]
         answers = self.encode(np.concatenate(requests))
         ends = np.cumsum([len(images) for images in requests])
@@ -110,12 +78,11 @@ def load_vqvae(directory: Path, placement: Placement) -> PatchEncoder:
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
+        PlacementError: It cannot run as the placement says.
         WeightsError: The weights are missing, altered, or another network's.
     """
     manifest = read_yaml(directory / MANIFEST_NAME, VqVaeManifest)
-    network = vqvae.VqVae()
-    _load(network, directory, manifest, vqvae.PREPROCESSING)
-    return PatchEncoder(network, network.codes, placement)
+    return PatchEncoder(halves_of_vqvae(read_vqvae(directory, manifest)), placement)
 
 
 def load_texture(directory: Path, placement: Placement) -> PatchEncoder:
@@ -123,9 +90,12 @@ def load_texture(directory: Path, placement: Placement) -> PatchEncoder:
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
+        PlacementError: It cannot run as the placement says.
         WeightsError: The weights are missing, altered, or another network's.
     """
     manifest = read_yaml(directory / MANIFEST_NAME, TextureManifest)
+    if manifest.architecture in FOREIGN_FILES:
+        return PatchEncoder(_foreign_halves(directory, manifest, placement), placement)
     architecture = texture_architecture(manifest.architecture)
     if manifest.texture_bits != architecture.features:
         msg = (
@@ -135,11 +105,46 @@ def load_texture(directory: Path, placement: Placement) -> PatchEncoder:
         raise ManifestError(msg)
     network = architecture.build()
     _load(network, directory, manifest, architecture.preprocessing)
-    return PatchEncoder(network, network, placement)
+    return PatchEncoder(halves_of_texture(network), placement)
+
+
+def read_vqvae(directory: Path, manifest: VqVaeManifest) -> vqvae.VqVae:
+    """The VQ-VAE of a model directory as a torch module in evaluation mode.
+
+    Raises:
+        ManifestError: The manifest was written for another version.
+        WeightsError: The weights are missing, altered, or another network's.
+    """
+    network = vqvae.VqVae()
+    _load(network, directory, manifest, vqvae.PREPROCESSING, may_lack=("decoder",))
+    return network.eval()
+
+
+def _foreign_halves(directory: Path, manifest: TextureManifest, placement: Placement) -> Halves:
+    """A network of the user's own: whole in torch, which hands ONNX on to OpenVINO."""
+    if (placement.runtime, placement.precision) != REFERENCE:
+        msg = (
+            f"{manifest.name}: a network of your own runs as torch in fp32, not as "
+            f"{placement.runtime} in {placement.precision}"
+        )
+        raise PlacementError(msg)
+    network = load_foreign(directory, manifest, device=placement.device, threads=placement.threads)
+    return Halves(trunk=network, judgement=nn.Identity())
+
+
+def _runtime(halves: Halves, placement: Placement) -> Runtime:
+    if placement.runtime == "openvino":
+        return OpenVinoRuntime(halves, placement)
+    return TorchRuntime(halves, placement)
 
 
 def _load(
-    network: nn.Module, directory: Path, manifest: NetworkManifest, preprocessing: str
+    network: nn.Module,
+    directory: Path,
+    manifest: NetworkManifest,
+    preprocessing: str,
+    *,
+    may_lack: tuple[str, ...] = (),
 ) -> None:
     if manifest.preprocessing != preprocessing:
         msg = (
@@ -148,31 +153,5 @@ def _load(
         )
         raise ManifestError(msg)
     weights = directory / WEIGHTS_NAME
-    load_into(network, load_weights(weights, manifest.weights_sha256), str(weights))
-
-
-def placement_in_triton(parameters: Mapping[str, str], kind: str, device_id: str) -> Placement:
-    """The placement that a Triton model's configuration asks for.
-
-    Args:
-        parameters: ``precision``, ``runtime``, ``threads``, ``images_per_forward``, as text;
-            0 threads are half of the cores, since two networks share them.
-        kind: Of the model instance: ``CPU`` or ``GPU``.
-        device_id: Number of the instance's GPU.
-    """
-    return Placement(
-        device=f"cuda:{device_id}" if kind == "GPU" else "cpu",
-        precision=parameters["precision"],
-        runtime=parameters["runtime"],
-        threads=int(parameters["threads"]) or _half_of_the_cores(),
-        images_per_forward=int(parameters["images_per_forward"]),
-    )
-
-
-def _half_of_the_cores() -> int:
-    """More threads than cores cost dearly: they wait for each other in busy loops.
-
-    On two cores a patch costs both networks 2.1 s of processor time with one thread each, and
-    3.4 s with two.
-    """
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    tensors = load_weights(weights, manifest.weights_sha256)
+    load_into(network, tensors, str(weights), may_lack=may_lack)

@@ -44,9 +44,12 @@ class TextureNetwork(nn.Module):
         Returns:
             Shape (n, features), float32.
         """
+        return self.maps(images).float().mean(dim=(2, 3))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature map of patches (n, side, side, 3) uint8: (n, features, h', w')."""
         pixels = images.permute(0, 3, 1, 2).float().div_(255)
-        pixels = pixels.sub_(self._mean).div_(self._std)
-        return self.trunk(pixels).float().mean(dim=(2, 3))
+        return self.trunk(pixels.sub_(self._mean).div_(self._std))
 
 
 class DenseNet121Texture(TextureNetwork):

@@ -10,8 +10,10 @@ import pytest
 import torch
 from tests.paths import golden_dir
 
+from slidekin_models.halves import halves_of_texture, halves_of_vqvae
+from slidekin_models.placement import Placement
 from slidekin_models.seeded import golden_image, seeded_tensors
-from slidekin_models.serving import PatchEncoder, Placement
+from slidekin_models.serving import PatchEncoder
 from slidekin_models.textures import texture_architecture
 from slidekin_models.vqvae import VqVae
 from slidekin_models.weights import load_into
@@ -43,7 +45,8 @@ def test_vqvae_has_the_released_checkpoints_parameters(golden: Path) -> None:
 
 @pytest.mark.parametrize("side_px", [256, 1024])
 def test_vqvae_codes_are_equal(golden: Path, vqvae: VqVae, side_px: int) -> None:
-    codes = PatchEncoder(vqvae, vqvae.codes, Placement()).encode(golden_image(side_px)[None])
+    encoder = PatchEncoder(halves_of_vqvae(vqvae), Placement())
+    codes = encoder.encode(golden_image(side_px)[None])
     assert codes.dtype == np.uint8
     np.testing.assert_array_equal(codes[0], np.load(golden / "vqvae.npz")[f"codes_{side_px}"])
 
@@ -68,7 +71,8 @@ def test_densenet121_features_and_bits_are_equal(golden: Path) -> None:
     network = architecture.build()
     tensors = seeded_tensors(shapes_of(golden, "densenet121"))
     load_into(network, architecture.foreign_names(tensors), "golden weights")
-    features = PatchEncoder(network, network, Placement()).encode(golden_image(1024)[None])[0]
+    encoder = PatchEncoder(halves_of_texture(network), Placement())
+    features = encoder.encode(golden_image(1024)[None])[0]
     expected = np.load(golden / "densenet121.npz")
     np.testing.assert_allclose(features, expected["features"], atol=1e-5)
     rises = np.concatenate([[False], features[1:] >= features[:-1]])

@@ -14,8 +14,9 @@ from slidekin_models.decoding import decode_patch
 from slidekin_models.errors import ManifestError, RandomWeightsRefusedError, WeightsError
 from slidekin_models.fingerprint import fingerprint
 from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
+from slidekin_models.placement import Placement
 from slidekin_models.seeded import golden_image
-from slidekin_models.serving import Placement, load_vqvae
+from slidekin_models.serving import load_vqvae
 from slidekin_models.synthetic import stained_pictures
 
 

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from slidekin_models.errors import PlacementError
+from slidekin_models.halves import halves_of_texture, halves_of_vqvae
+from slidekin_models.placement import Placement, placement_in_triton
 from slidekin_models.seeded import golden_image, seeded_tensors
 from slidekin_models.semantic import principal_order
-from slidekin_models.serving import PatchEncoder, Placement, placement_in_triton
+from slidekin_models.serving import PatchEncoder
 from slidekin_models.synthetic import stained_pictures
 from slidekin_models.textures import ARCHITECTURES, texture_architecture
 from slidekin_models.vqvae import Codebook, VqVae
@@ -49,7 +51,7 @@ def test_a_texture_network_gives_as_many_features_as_it_says(name: str) -> None:
     architecture = texture_architecture(name)
     network = architecture.build()
     images = golden_image(64)[None]
-    features = PatchEncoder(network, network, Placement()).encode(images)
+    features = PatchEncoder(halves_of_texture(network), Placement()).encode(images)
     assert features.shape == (1, architecture.features)
     assert features.dtype == np.float32
 
@@ -58,8 +60,8 @@ def test_requests_get_their_own_answers_whatever_the_step() -> None:
     network = VqVae()
     images = stained_pictures(5, 64, seed=3)
     requests = [images[:1], images[1:4], images[4:]]
-    one = PatchEncoder(network, network.codes, Placement())
-    three = PatchEncoder(network, network.codes, Placement(images_per_forward=3))
+    one = PatchEncoder(halves_of_vqvae(network), Placement())
+    three = PatchEncoder(halves_of_vqvae(network), Placement(images_per_forward=3))
     whole = one.encode(images)
     for answers in (one.encode_many(requests), three.encode_many(requests)):
         assert [len(answer) for answer in answers] == [1, 3, 1]
@@ -83,8 +85,9 @@ def test_a_placement_that_is_not_served_is_refused_by_name(key: str, value: str)
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
+    halves = halves_of_vqvae(VqVae())
     with pytest.raises(PlacementError, match="torch sees no GPU"):
-        Placement(device="cuda:0")
+        PatchEncoder(halves, Placement(device="cuda:0"))
 
 
 def test_the_semantic_order_follows_the_first_principal_component() -> None:

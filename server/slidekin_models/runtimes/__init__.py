@@ -1,0 +1,1 @@
+"""What carries a network out: one module for each library."""

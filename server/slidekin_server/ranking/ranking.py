@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,14 +48,14 @@ def rank(
         if value < least:
             msg = f"{name}: must be at least {least}, not {value}"
             raise ValueError(msg)
-    unlabelled = sum(int((labels.ids(bag.slides) < 0).sum()) for bag in bags)
+    unlabelled = sum(int(np.count_nonzero(labels.ids(bag.slides) < 0)) for bag in bags)
     if method is RankingMethod.LABEL_FREE:
         by_uncertainty = UncertaintyRanking()
     elif method is RankingMethod.AUTO and unlabelled:
         by_uncertainty = UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS)
         method = RankingMethod.LABEL_FREE
     else:
-        by_uncertainty = rank_by_uncertainty(bags, labels)
+        by_uncertainty = rank_by_uncertainty(bags, labels, limit=k)
         method = RankingMethod.UNCERTAINTY
         if fall_back and not by_uncertainty.listings:
             method = RankingMethod.LABEL_FREE
@@ -72,7 +72,7 @@ def rank(
                 query_patch=listing.query_patch,
                 evidence=(),
             )
-            for listing in by_uncertainty.listings[:k]
+            for listing in by_uncertainty.listings
         ]
     else:
         slides = [
@@ -115,17 +115,24 @@ def collect_evidence(
     Returns:
         By place in ``slides``: pairs by distance, then query patch, then order in the bag.
     """
-    wanted = np.array(sorted(slides), dtype=np.int64)
-    pairs: dict[int, list[EvidencePair]] = {slide: [] for slide in slides}
-    for number, bag in enumerate(bags):
-        for hit in np.flatnonzero(np.isin(bag.slides, wanted)).tolist():
-            pair = EvidencePair(
-                query_patch=number,
-                patch=int(bag.patches[hit]),
-                key=int(bag.keys[hit]),
-                distance_bits=int(bag.distances[hit]),
+    if not bags:
+        return [() for _ in slides]
+    lengths = [len(bag) for bag in bags]
+    owners = np.concatenate([bag.slides for bag in bags])
+    distances = np.concatenate([bag.distances for bag in bags])
+    queries = np.repeat(np.arange(len(bags)), lengths)
+    begins = np.cumsum(lengths) - lengths
+
+    def pairs(slide: int) -> Iterator[EvidencePair]:
+        hits = np.flatnonzero(owners == slide)
+        for hit in hits[np.argsort(distances[hits], kind="stable")][:limit].tolist():
+            query = int(queries[hit])
+            bag, place = bags[query], hit - begins[query]
+            yield EvidencePair(
+                query_patch=query,
+                patch=int(bag.patches[place]),
+                key=int(bag.keys[place]),
+                distance_bits=int(bag.distances[place]),
             )
-            pairs[int(bag.slides[hit])].append(pair)
-    return [
-        tuple(sorted(pairs[slide], key=lambda pair: pair.distance_bits)[:limit]) for slide in slides
-    ]
+
+    return [tuple(pairs(slide)) for slide in slides]

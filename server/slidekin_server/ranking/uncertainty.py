@@ -65,15 +65,18 @@ class _Labelled:
         return len(self.distances)
 
 
-def rank_by_uncertainty(bags: Sequence[Bag], labels: SlideLabels) -> UncertaintyRanking:
+def rank_by_uncertainty(
+    bags: Sequence[Bag], labels: SlideLabels, *, limit: int
+) -> UncertaintyRanking:
     """Rank slides; hits on slides without a label are left out.
 
     Args:
         bags: By query patch; empty ones stay in place.
         labels: Labels and weights of the database's slides.
+        limit: Slides to list at most. >= 1.
 
     Returns:
-        All slides that are listed, best first, with the intermediate results up to the step that
+        The slides that are listed, best first, with the intermediate results up to the step that
         emptied the list, if one did.
     """
     labelled = {}
@@ -97,16 +100,8 @@ def rank_by_uncertainty(bags: Sequence[Bag], labels: SlideLabels) -> Uncertainty
         if labelled[number].first_hits <= threshold
     ]
     removed = _contradicting(kept[:VOTING_BAGS], labelled)
-    listings = _list(kept, labelled, threshold)
-    remaining = [listing for listing in listings if listing.query_patch not in removed]
-    emptied_by = EmptiedBy.NONE
-    if not kept:
-        emptied_by = EmptiedBy.CLEANING
-    elif not listings:
-        emptied_by = EmptiedBy.DISTANCE_FILTER
-    elif not remaining:
-        emptied_by = EmptiedBy.PREDICTION_FILTER
-    return UncertaintyRanking(remaining, emptied_by, entropies, kept, sorted(removed), threshold)
+    listings, emptied_by = _list(kept, removed, labelled, threshold, limit)
+    return UncertaintyRanking(listings, emptied_by, entropies, kept, sorted(removed), threshold)
 
 
 def _label(
@@ -118,8 +113,11 @@ def _label(
     # bincount adds in order of the hits, as a loop would: sums are equal to the last bit.
     shares = labels.weights_of(ids) * (1 / np.arange(1, len(ids) + 1))
     masses = np.bincount(ids, weights=shares)
-    distinct, first_at = np.unique(ids, return_index=True)
-    by_appearance = distinct[np.argsort(first_at)].tolist()
+    first_at = np.empty(len(masses), dtype=np.int64)
+    # Written from the last hit to the first: what stays is where each label appears first.
+    first_at[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
+    present = np.flatnonzero(np.bincount(ids))
+    by_appearance = present[np.argsort(first_at[present])].tolist()
     total = 0.0
     for label in by_appearance:
         total += float(masses[label])
@@ -160,16 +158,31 @@ def _contradicting(voters: list[int], bags: dict[int, _Labelled]) -> set[int]:
     return contradicting
 
 
-def _list(kept: list[int], bags: dict[int, _Labelled], threshold: float) -> list[Listing]:
-    """List each slide by the first bag that holds it near enough, sorted."""
-    listed: dict[int, Listing] = {}
-    for number in kept:
-        bag = bags[number]
-        near = slice(None) if bag.entropy == 0 else bag.distances <= threshold
-        slides, distances = bag.slides[near], bag.distances[near]
-        _, first_at = np.unique(slides, return_index=True)
-        for hit in np.sort(first_at).tolist():
-            slide = int(slides[hit])
-            if slide not in listed:
-                listed[slide] = Listing(slide, int(distances[hit]), bag.entropy, number)
-    return sorted(listed.values(), key=lambda listing: (listing.entropy, listing.distance_bits))
+def _list(
+    kept: list[int], removed: set[int], bags: dict[int, _Labelled], threshold: float, limit: int
+) -> tuple[list[Listing], EmptiedBy]:
+    """List each slide by the first bag that holds it near enough, sorted, without removed bags."""
+    if not kept:
+        return [], EmptiedBy.CLEANING
+    # Columns of all hits that are near enough, bag after bag: a query of 60 patches has tens of
+    # thousands, and only ``limit`` of them become objects.
+    slides = np.concatenate([bags[number].slides for number in kept])
+    distances = np.concatenate([bags[number].distances for number in kept])
+    lengths = [len(bags[number]) for number in kept]
+    numbers = np.repeat(kept, lengths)
+    entropies = np.repeat([bags[number].entropy for number in kept], lengths)
+    near = (entropies == 0) | (distances <= threshold)
+    slides, distances = slides[near], distances[near]
+    numbers, entropies = numbers[near], entropies[near]
+    first = np.sort(np.unique(slides, return_index=True)[1])
+    if not len(first):
+        return [], EmptiedBy.DISTANCE_FILTER
+    first = first[~np.isin(numbers[first], list(removed))]
+    if not len(first):
+        return [], EmptiedBy.PREDICTION_FILTER
+    order = first[np.lexsort((distances[first], entropies[first]))][:limit]
+    listings = [
+        Listing(int(slides[hit]), int(distances[hit]), float(entropies[hit]), int(numbers[hit]))
+        for hit in order
+    ]
+    return listings, EmptiedBy.NONE

@@ -27,7 +27,7 @@ from slidekin.slides import TARGET_MPP, Slide, find_tissue, open_slide
 from slidekin_models.errors import SamplingError
 from slidekin_models.vqvae import DOWNSAMPLING
 
-_TILE_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png"])
+TILE_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png"])
 _TIFF_SUFFIXES = frozenset([".tif", ".tiff"])
 _SLIDE_SUFFIXES = frozenset(
     [".bif", ".czi", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".vms", ".vmu"]
@@ -172,8 +172,8 @@ class TissueSampler:
 
     def _add(self, path: Path, say: Callable[[str], None]) -> None:
         tiles: list[Path] = []
-        for found in _walk(path) if path.is_dir() else [path]:
-            if found.suffix.lower() in _TILE_SUFFIXES:
+        for found in tissue_files(path) if path.is_dir() else [path]:
+            if found.suffix.lower() in TILE_SUFFIXES:
                 tiles.append(found)
                 continue
             try:
@@ -401,9 +401,9 @@ def _hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def tissue_files(folder: Path) -> Iterator[Path]:
     """Slides and pictures beneath a folder; one with ``.dcm`` files is a DICOM slide itself."""
-    known = _TILE_SUFFIXES | _TIFF_SUFFIXES | _SLIDE_SUFFIXES
+    known = TILE_SUFFIXES | _TIFF_SUFFIXES | _SLIDE_SUFFIXES
     for where, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
         here = Path(where)

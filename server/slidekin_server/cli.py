@@ -14,6 +14,7 @@ import yaml
 
 from slidekin_server.config import ConfigError, Settings, load_settings
 from slidekin_server.durability_commands import restore, snapshot, verify
+from slidekin_server.import_command import import_sish
 
 COMMANDS_GROUP = "slidekin_server.commands"
 """Entry points under which other packages add groups of commands."""
@@ -144,6 +145,7 @@ def show_config(
 app.command()(snapshot)
 app.command()(restore)
 app.command()(verify)
+app.command()(import_sish)
 
 
 def _settings(config: Path | None) -> Settings:

@@ -40,6 +40,7 @@ def rank_slides(
     *,
     admitted: Admitted | None,
     threshold_bits: int,
+    scan_threads: int = 1,
 ) -> RankedAnswer:
     """Rank the slides that were hit.
 
@@ -56,6 +57,7 @@ def rank_slides(
         options: What is wanted.
         admitted: The slides admitted; None: all.
         threshold_bits: Greatest distance of a hit that was searched with.
+        scan_threads: Threads that share a full scan.
     """
     snapshot = view.snapshot
     labels = view.facts.labels(options.label_weight_sum)
@@ -83,7 +85,11 @@ def rank_slides(
             _fill(listed, ranked(bags, RankingMethod.LABEL_FREE), options.k)
         if len(listed) < target and options.mode is not SearchMode.GUIDED:
             scanned = exact_bags(
-                snapshot, codes.textures, slides_wanted=options.k, admitted=admitted
+                snapshot,
+                codes.textures,
+                slides_wanted=options.k,
+                admitted=admitted,
+                threads=scan_threads,
             )
             _fill(listed, ranked(scanned, RankingMethod.LABEL_FREE), options.k)
     filled = len(listed) - len(first.slides)

@@ -1,8 +1,9 @@
 """The index engine: keys, textures and owners of a collection's patches, and how they are searched.
 
 Modules, from the ground up: ``compiled`` (what compiled code is made of), ``memory`` (blocks of
-patches in segments), ``blocks`` (the directory and how it is rewritten), ``guided`` and ``exact``
-(the two searches), ``snapshot`` (one version), ``engine`` (online changes), ``search`` (modes),
+patches in segments), ``blocks`` (how the directory is rewritten), ``guided`` and ``exact`` (the two
+searches), ``directory`` (what a version is made of), ``scan`` (the exact search on several threads),
+``snapshot`` (one version), ``bulk`` (building), ``engine`` (online changes), ``search`` (modes),
 ``warm`` (compiling ahead of the first search). ``veb`` is the van Emde Boas tree.
 """
 

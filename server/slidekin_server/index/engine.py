@@ -26,14 +26,11 @@ from numpy.typing import NDArray
 
 from slidekin_server.index import blocks as block_kernels
 from slidekin_server.index.bulk import pack_slides
+from slidekin_server.index.directory import Directory, SlideTable
 from slidekin_server.index.errors import ParameterError, SlideExistsError, SlideNotFoundError
 from slidekin_server.index.memory import BLOCK_PATCHES, Arena
 from slidekin_server.index.parameters import check_codes
-from slidekin_server.index.snapshot import (
-    Directory,
-    IndexSnapshot,
-    SlideTable,
-)
+from slidekin_server.index.snapshot import IndexSnapshot
 from slidekin_server.values import PatchCodes
 
 _NEVER: Final = 2**63 - 1

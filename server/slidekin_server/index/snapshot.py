@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,11 +13,12 @@ from numpy.typing import NDArray
 
 from slidekin_server.index import blocks as block_kernels
 from slidekin_server.index.admitted import Admitted
+from slidekin_server.index.directory import Directory, SlideTable, owners, pack
 from slidekin_server.index.errors import ParameterError
-from slidekin_server.index.exact import NO_PATCH, nearest, nearest_of_each_slide
 from slidekin_server.index.guided import guided_hits
-from slidekin_server.index.memory import FILL_PATCHES, Arena
+from slidekin_server.index.memory import Arena
 from slidekin_server.index.parameters import SEED_SPACING_UNIT, GuidedParameters
+from slidekin_server.index.scan import Scan
 from slidekin_server.values import Bag, SearchMode
 
 _FEW_EXCLUDED: Final = 4096
@@ -28,43 +27,8 @@ _COPY_FACTOR: Final = 32
 """Admitted patches are copied when they are no more than this times the root of all patches.
 Copying costs about 0.4 us a patch, once; walking through what is not admitted, for a slide of 60
 patches, about 2 ms times all / admitted: both cost the same near this bound."""
-_SLIDE_TABLE_BYTES: Final = 64 * 2**20
-"""Bound of the table of nearest patches by query and slide."""
-
-_THREAD_BLOCKS: Final = 256
-"""Blocks that are worth a thread of their own in a scan."""
-
-_T = TypeVar("_T")
 _NO_BITMAP: Final = np.empty(0, dtype=np.uint8)
 _NO_SKIP: Final = np.empty(0, dtype=np.int32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Directory:
-    """The blocks of one version, in order of their patches."""
-
-    first_keys: NDArray[np.int64]
-    blocks: NDArray[np.int32]
-    counts: NDArray[np.int32]
-    bases: NDArray[np.int64]
-    """Addresses of the arena's segments."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SlideTable:
-    """What is known of each slide number; shared by all versions.
-
-    A slide's row is written before the first version that holds it is published and only
-    ``removed`` is ever written again: with the number of the first version without it, before that
-    is published. So every version reads its own truth from the same arrays, without a lock.
-    """
-
-    added: NDArray[np.int64]
-    """By slide number: the first version that holds it."""
-    removed: NDArray[np.int64]
-    """By slide number: the first version that no longer holds it."""
-    patches: NDArray[np.int32]
-    """By slide number: number of patches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +42,6 @@ class _Selection:
     preceding: NDArray[np.int32]
     copy: IndexSnapshot | None
     """The admitted patches alone, where they are so few that they were copied."""
-
-
-class _Heaps(NamedTuple):
-    """The nearest patches of each query in one part of the directory; see `nearest`."""
-
-    distances: NDArray[np.int32]
-    orders: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    sizes: NDArray[np.int64]
 
 
 class IndexSnapshot:
@@ -217,8 +172,17 @@ class IndexSnapshot:
         reach = self.texture_bits
         if max_distance_bits is not None:
             reach = min(reach, max_distance_bits)
-        scan = self._scan_slides if best_per_slide else self._scan_patches
-        return scan(queries, limit, reach, selection, threads)
+        scan = Scan(self.directory, self._words, selection.bitmap, selection.following, threads)
+        if best_per_slide:
+            return scan.slides(
+                queries,
+                limit=limit,
+                max_distance_bits=reach,
+                slide_numbers=len(self.table.added),
+                keys_of_slide=self._keys_of_slide,
+            )
+        size = min(limit, selection.patches)
+        return scan.patches(queries, limit=size, max_distance_bits=reach)
 
     def admitted_patches(self, admitted: Admitted | None) -> int:
         """Count the patches a filter admits."""
@@ -233,123 +197,6 @@ class IndexSnapshot:
         table = self.table
         alive = (table.added <= self.version) & (self.version < table.removed)
         return np.flatnonzero(alive)
-
-    def _scan_patches(
-        self,
-        queries: NDArray[np.uint64],
-        limit: int,
-        reach: int,
-        selection: _Selection,
-        threads: int,
-    ) -> list[Bag]:
-        size = min(limit, selection.patches)
-        if not len(queries) * size:
-            nothing = np.empty(0, dtype=np.int64)
-            few = np.empty(0, dtype=np.int32)
-            return [Bag(nothing, few, nothing, few, SearchMode.EXACT) for _ in queries]
-
-        def scan(begin: int, end: int) -> _Heaps:
-            heaps = _Heaps(
-                np.empty((len(queries), size), dtype=np.int32),
-                np.empty((len(queries), size), dtype=np.int64),
-                np.empty((len(queries), size), dtype=np.int64),
-                np.zeros(len(queries), dtype=np.int64),
-            )
-            nearest(
-                begin,
-                end,
-                self.directory.blocks,
-                self.directory.counts,
-                self.directory.bases,
-                self._words,
-                queries,
-                selection.bitmap,
-                selection.following,
-                reach,
-                *heaps,
-            )
-            return heaps
-
-        parts = self._shared_out(scan, threads)
-        bags = []
-        for query in range(len(queries)):
-            distances, orders, keys = (
-                np.concatenate([part[column][query, : part.sizes[query]] for part in parts])
-                for column in range(3)
-            )
-            order = np.lexsort((orders, distances))[:limit]
-            bags.append(
-                Bag(
-                    keys=keys[order],
-                    distances=distances[order],
-                    slides=orders[order] >> 32,
-                    patches=(orders[order] & 0xFFFFFFFF).astype(np.int32),
-                    mode=SearchMode.EXACT,
-                )
-            )
-        return bags
-
-    def _scan_slides(
-        self,
-        queries: NDArray[np.uint64],
-        limit: int,
-        reach: int,
-        selection: _Selection,
-        threads: int,
-    ) -> list[Bag]:
-        numbers = len(self.table.added)
-        batch = max(1, _SLIDE_TABLE_BYTES // (8 * max(1, numbers) * threads))
-        bags = []
-        for first in range(0, len(queries), batch):
-            part = queries[first : first + batch]
-
-            def scan(begin: int, end: int, part: NDArray[np.uint64] = part) -> NDArray[np.int64]:
-                best = np.full((len(part), numbers), NO_PATCH, dtype=np.int64)
-                nearest_of_each_slide(
-                    begin,
-                    end,
-                    self.directory.blocks,
-                    self.directory.counts,
-                    self.directory.bases,
-                    self._words,
-                    part,
-                    selection.bitmap,
-                    selection.following,
-                    reach,
-                    limit,
-                    best,
-                )
-                return best
-
-            best = functools.reduce(np.minimum, self._shared_out(scan, threads))
-            for row in best:
-                slides = np.flatnonzero(row != NO_PATCH)
-                distances = (row[slides] >> 32).astype(np.int32)
-                order = np.argsort(distances, kind="stable")[:limit]
-                slides = slides[order]
-                patches = (row[slides] & 0xFFFFFFFF).astype(np.int32)
-                found = zip(slides.tolist(), patches.tolist(), strict=True)
-                keys = [self._keys_of_slide[slide][patch] for slide, patch in found]
-                bags.append(
-                    Bag(
-                        keys=np.array(keys, dtype=np.int64),
-                        distances=distances[order],
-                        slides=slides,
-                        patches=patches,
-                        mode=SearchMode.EXACT,
-                    )
-                )
-        return bags
-
-    def _shared_out(self, scan: Callable[[int, int], _T], threads: int) -> list[_T]:
-        """Scan the directory in as many parts as threads; return what each found."""
-        places = len(self.directory.blocks)
-        threads = max(1, min(threads, places // _THREAD_BLOCKS))
-        cuts = [places * cut // threads for cut in range(threads + 1)]
-        if threads == 1:
-            return [scan(0, places)]
-        with ThreadPoolExecutor(threads, thread_name_prefix="scan") as pool:
-            return list(pool.map(scan, cuts[:-1], cuts[1:]))
 
     def _as_words(
         self, textures: NDArray[np.uint8], field: str, *, ndim: int
@@ -424,29 +271,3 @@ class IndexSnapshot:
             patches=len(keys),
             slides=len(numbers),
         )
-
-
-def owners(
-    numbers: NDArray[np.int64], counts: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Spell out slide number and patch index of every patch of slides, one after the other."""
-    slides = np.repeat(numbers.astype(np.int32), counts)
-    ends = np.cumsum(counts, dtype=np.int64)
-    patches = np.arange(len(slides), dtype=np.int64) - np.repeat(ends - counts, counts)
-    return slides, patches.astype(np.int32)
-
-
-def pack(
-    words: int,
-    keys: NDArray[np.int64],
-    slides: NDArray[np.int32],
-    patches: NDArray[np.int32],
-    texture_addresses: NDArray[np.int64],
-) -> tuple[Arena, Directory]:
-    """Write sorted patches, whose textures lie at these addresses, into blocks of a new arena."""
-    arena = Arena(words)
-    blocks = arena.allocate(-(-len(keys) // FILL_PATCHES))
-    first_keys, blocks, counts = block_kernels.fill(
-        arena.bases, words, blocks, keys, slides, patches, texture_addresses
-    )
-    return arena, Directory(first_keys, blocks, counts, arena.bases)

@@ -12,12 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tests.bench.tiles.tiles import Tile
 
 from slidekin_models import models
-from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, VqVaeManifest, read_yaml
+from slidekin_models.manifest import (
+    MANIFEST_NAME,
+    WEIGHTS_NAME,
+    TextureManifest,
+    VqVaeManifest,
+    read_yaml,
+)
 from slidekin_models.packaged import PACKAGED
 from slidekin_models.serving import PatchEncoder, Placement, load_texture, load_vqvae
-from tests.bench.tiles.tiles import Tile
+from slidekin_models.weights import load_weights
 
 Manifest = TextureManifest | VqVaeManifest
 
@@ -29,6 +36,8 @@ class Encoded:
     manifest: Manifest
     values: NDArray[np.generic]
     """Texture network: features (n, bits), float32. VQ-VAE: raw codes (n, 64, 64), uint8."""
+    codewords: NDArray[np.float64] | None = None
+    """Of a VQ-VAE: (128, 256)."""
 
 
 def texture_network(which: str) -> Callable[[Path], TextureManifest]:
@@ -38,22 +47,36 @@ def texture_network(which: str) -> Callable[[Path], TextureManifest]:
     return lambda folder: models.write_random_texture(folder, which, seed=0)
 
 
-def encode_textures(tiles: Sequence[Tile], which: str, cache: Path) -> Encoded:
-    """The features of a texture network (see `texture_network`)."""
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = texture_network(which)(Path(folder))
-        return _cached(tiles, manifest, cache, lambda place: load_texture(Path(folder), place))
+def encode_textures(
+    tiles: Sequence[Tile], which: str, cache: Path, *, own_size: bool = False
+) -> Encoded:
+    """The features of a texture network (see `texture_network`).
+
+    Args:
+        tiles: What to encode.
+        which: The network.
+        cache: Folder to keep the features in.
+        own_size: Not scaled to 1024 px, as no service would have it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        manifest = texture_network(which)(folder)
+        return _cached(
+            tiles, manifest, cache, lambda place: load_texture(folder, place), own_size=own_size
+        )
 
 
 def encode_vqvae(tiles: Sequence[Tile], model: Path | None, cache: Path) -> Encoded:
     """The codes of a VQ-VAE: of a model directory, or with random weights (seed 0)."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = model
-        if folder is None:
-            folder = Path(scratch)
+        folder = model or Path(scratch) / "model"
+        if model is None:
             models.write_random_vqvae(folder, seed=0)
         manifest = read_yaml(folder / MANIFEST_NAME, VqVaeManifest)
-        return _cached(tiles, manifest, cache, lambda place: load_vqvae(folder, place))
+        made = _cached(tiles, manifest, cache, lambda place: load_vqvae(folder, place))
+        weights = load_weights(folder / WEIGHTS_NAME, manifest.weights_sha256)
+        words = weights["codebook.embedding.weight"].double().numpy()
+        return Encoded(manifest, made.values, words)
 
 
 def default_cache() -> Path:
@@ -67,9 +90,12 @@ def _cached(
     manifest: Manifest,
     cache: Path,
     load: Callable[[Placement], PatchEncoder],
+    *,
+    own_size: bool = False,
 ) -> Encoded:
     """By tile, so that a run that was broken off goes on where it stood."""
-    folder = cache / f"{manifest.name}-{manifest.weights_sha256[:16]}"
+    size = "-own-size" if own_size else ""
+    folder = cache / f"{manifest.name}-{manifest.weights_sha256[:16]}{size}"
     folder.mkdir(parents=True, exist_ok=True)
     encoder: PatchEncoder | None = None
     values = []
@@ -79,7 +105,7 @@ def _cached(
             torch.set_num_threads(1)
             encoder = encoder or load(Placement(threads=1))
             draft = kept.with_suffix(".part.npy")
-            np.save(draft, encoder.encode(tile.pixels()[None])[0])
+            np.save(draft, encoder.encode(tile.pixels(own_size=own_size)[None])[0])
             draft.replace(kept)
             print(f"{manifest.name}: {number} of {len(tiles)}", end="\r", file=sys.stderr)
         values.append(np.load(kept))

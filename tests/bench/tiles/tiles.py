@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tests.paths import test_data
 
 from slidekin_models.decoding import decode_patch
-from tests.paths import test_data
 
 LABELS = ("tumour", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
 _ORIGINAL = re.compile(r"^0([1-8])_")
@@ -31,8 +31,11 @@ class Tile:
     def tile_id(self) -> str:
         return self.path.stem
 
-    def pixels(self) -> NDArray[np.uint8]:
-        """Scaled to 1024 px as the service scales it: (1024, 1024, 3)."""
+    def pixels(self, *, own_size: bool = False) -> NDArray[np.uint8]:
+        """Scaled to 1024 px as the service scales it, (1024, 1024, 3); or as it is."""
+        if own_size:
+            with Image.open(self.path) as image:
+                return np.array(image.convert("RGB"))
         return decode_patch(self.png())
 
     def png(self) -> bytes:

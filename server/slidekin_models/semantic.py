@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
+
+_LEAST_GAIN = 1e-9
 
 
 def principal_order(codebook: NDArray[np.float64]) -> list[int]:
@@ -24,7 +30,138 @@ def principal_order(codebook: NDArray[np.float64]) -> list[int]:
     axis = axes[0]
     if axis[np.argmax(np.abs(axis))] < 0:
         axis = -axis
-    by_place = np.argsort(centred @ axis, kind="stable")
-    order = np.empty(len(codebook), dtype=np.int64)
-    order[by_place] = np.arange(len(codebook))
+    return _ranks(np.argsort(centred @ axis, kind="stable"))
+
+
+def path_order(codebook: NDArray[np.float64]) -> list[int]:
+    """Rank of each codeword on a short path through all of them.
+
+    From the principal order and from nearest neighbours, improved by turning parts of the path
+    round (2-opt) and moving short ones (Or-opt) until neither helps: near the shortest path, whose
+    search is not feasible. It begins at the end at which the principal order begins.
+
+    Args:
+        codebook: Shape (codes, dim).
+
+    Returns:
+        ``order[old] = new``.
+    """
+    distance = _distances(codebook)
+    principal = np.argsort(principal_order(codebook))
+    starts = [principal, _nearest_first(distance, principal[0])]
+    paths = [_improved(start, distance) for start in starts]
+    best = min(paths, key=lambda path: _length(path, distance))
+    rank = np.argsort(principal)
+    half = len(best) // 2
+    if rank[best[:half]].mean() > rank[best[-half:]].mean():
+        best = best[::-1]
+    return _ranks(best)
+
+
+ORDERS: Mapping[str, Callable[[NDArray[np.float64]], list[int]]] = MappingProxyType(
+    {"principal": principal_order, "path": path_order}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFigures:
+    """How well an order does what it is for."""
+
+    neighbour_distance: float
+    """Mean distance between codewords whose numbers follow each other, in units of the mean
+    distance of all pairs: less is better."""
+    rank_correlation: float
+    """Spearman's, of difference in number and distance over all pairs: more is better, since a key
+    adds numbers up."""
+
+
+def order_figures(codebook: NDArray[np.float64], order: list[int]) -> OrderFigures:
+    """Both figures of ``order[old] = new`` for a codebook (codes, dim)."""
+    distance = _distances(codebook)
+    pairs = np.triu_indices(len(codebook), 1)
+    mean = distance[pairs].mean()
+    path = np.argsort(order)
+    number = np.abs(np.subtract.outer(order, order))
+    ranks = [_mean_ranks(values[pairs]) for values in (number, distance)]
+    return OrderFigures(
+        neighbour_distance=float(_length(path, distance) / (len(path) - 1) / mean),
+        rank_correlation=float(np.corrcoef(*ranks)[0, 1]),
+    )
+
+
+def _distances(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+    words = codebook.astype(np.float64)
+    return np.asarray(np.linalg.norm(words[:, None] - words[None], axis=2))
+
+
+def _length(path: NDArray[np.int64], distance: NDArray[np.float64]) -> float:
+    return float(distance[path[:-1], path[1:]].sum())
+
+
+def _nearest_first(distance: NDArray[np.float64], start: int) -> NDArray[np.int64]:
+    path, left = [int(start)], set(range(len(distance))) - {int(start)}
+    while left:
+        here = distance[path[-1]]
+        path.append(min(left, key=lambda i: (here[i], i)))
+        left.remove(path[-1])
+    return np.array(path)
+
+
+def _improved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
+    best, length = path, _length(path, distance)
+    while True:
+        for candidate in (_turned(best, distance), _moved(best, distance)):
+            if _length(candidate, distance) < length - _LEAST_GAIN:
+                best, length = candidate, _length(candidate, distance)
+                break
+        else:
+            return best
+
+
+def _turned(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The best of all paths with one part turned round."""
+    # Edges before the first and after the last codeword cost nothing: the path is open.
+    edge = np.zeros((len(path) + 2, len(path) + 2))
+    edge[1:-1, 1:-1] = distance[np.ix_(path, path)]
+    first = np.arange(1, len(path) + 1)
+    before, here = edge[first - 1][:, first], edge[first - 1, first][:, None]
+    after, there = edge[first][:, first + 1], edge[first, first + 1][None]
+    gain = np.triu(here + there - before - after, 1)
+    i, j = np.unravel_index(int(gain.argmax()), gain.shape)
+    turned = path.copy()
+    turned[i : j + 1] = path[i : j + 1][::-1]
+    return turned
+
+
+def _moved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The best of all paths with up to three neighbours moved elsewhere together."""
+    best, length = path, _length(path, distance)
+    for size in (1, 2, 3):
+        for start in range(len(path) - size + 1):
+            part = path[start : start + size]
+            rest = np.delete(path, np.s_[start : start + size])
+            stay = _length(rest, distance) + _length(part, distance)
+            link = np.zeros(len(rest) + 1)
+            link[1:-1] = distance[rest[:-1], rest[1:]]
+            for piece in (part, part[::-1]):
+                to_left = np.append(0.0, distance[rest, piece[0]])
+                to_right = np.append(distance[rest, piece[-1]], 0.0)
+                total = stay - link + to_left + to_right
+                place = int(total.argmin())
+                if total[place] < length - _LEAST_GAIN:
+                    length = float(total[place])
+                    best = np.insert(rest, place, piece)
+    return best
+
+
+def _ranks(path: NDArray[np.int64]) -> list[int]:
+    order = np.empty(len(path), dtype=np.int64)
+    order[path] = np.arange(len(path))
     return [int(new) for new in order]
+
+
+def _mean_ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Ranks, equal values sharing the mean of theirs."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[group])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from slidekin_models import seeded, synthetic
+from slidekin_models.clustering import cluster_centres
 from slidekin_models.textures import texture_architecture
 from slidekin_models.vqvae import CODEBOOK_SIZE, VqVae
 
 _PICTURES = 24
 _PICTURE_PX = 256
-_ROUNDS = 12
 
 
 def random_vqvae(seed: int) -> dict[str, Tensor]:
@@ -35,7 +34,7 @@ def random_vqvae(seed: int) -> dict[str, Tensor]:
         for picture in pictures:
             pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].double() / 255 * 2 - 1
             outputs.append(encoder(pixels)[0].flatten(1).T.numpy())
-    centres = _cluster_centres(np.concatenate(outputs), CODEBOOK_SIZE, seed)
+    centres = cluster_centres(np.concatenate(outputs), CODEBOOK_SIZE, seed)
     tensors["codebook.embedding.weight"] = torch.from_numpy(centres).half().float()
     return tensors
 
@@ -45,20 +44,3 @@ def random_texture(architecture: str, seed: int) -> dict[str, Tensor]:
     network = texture_architecture(architecture).build()
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     return seeded.seeded_tensors(shapes, seed)
-
-
-def _cluster_centres(points: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
-    """Lloyd's k-means from points drawn at random; (n, dim) to (count, dim).
-
-    Farthest-point seeds were tried and left more codewords unused on real tissue.
-    """
-    chosen = np.random.default_rng(seed).choice(len(points), count, replace=False)
-    centres = points[chosen]
-    for _ in range(_ROUNDS):
-        distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
-        owner = distance.argmin(axis=1)
-        for i in range(count):
-            members = points[owner == i]
-            if len(members):
-                centres[i] = members.mean(axis=0)
-    return centres

@@ -59,8 +59,10 @@ class Codebook(nn.Module):
         """
         words = self.embedding.weight
         vectors = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-        # |z|^2 is the same for every codeword, so it does not take part in the comparison.
-        distance = (words * words).sum(dim=1) - 2 * (vectors @ words.t())
+        # The nearest codeword may be nearer by a hair only: mixed precision must not judge it.
+        with torch.autocast(z.device.type, enabled=False):
+            # |z|^2 is the same for every codeword, so it does not take part in the comparison.
+            distance = (words * words).sum(dim=1) - 2 * (vectors @ words.t())
         nearest = distance.argmin(dim=1)
         return nearest.reshape(z.shape[0], z.shape[2], z.shape[3])
 
@@ -80,6 +82,10 @@ class Losses:
     """Mean squared error of the reconstruction, on pixels in [-1, 1]."""
     reg_loss: Tensor
     """Mean squared (z - sg[e]) plus mean squared (sg[z] - e)."""
+    z: Tensor
+    """What the encoder put out: (n, dim, h, w), float32, without gradients."""
+    codes: Tensor
+    """Its codes: (n, h, w), int64."""
 
 
 def _down(channels_in: int) -> nn.Conv2d:
@@ -158,12 +164,13 @@ class VqVae(nn.Module):
         The gradient of the reconstruction reaches the encoder straight through the quantisation.
         """
         pixels = scale_pixels(images)
-        z = self.encoder(pixels)
-        words = self.codebook.lookup(self.codebook.assign(z))
+        z = self.encoder(pixels).float()
+        codes = self.codebook.assign(z)
+        words = self.codebook.lookup(codes)
         straight_through = z + (words - z).detach()
-        recon_loss = functional.mse_loss(self.decoder(straight_through), pixels)
+        recon_loss = functional.mse_loss(self.decoder(straight_through).float(), pixels)
         reg_loss = functional.mse_loss(z, words.detach()) + functional.mse_loss(z.detach(), words)
-        return Losses(recon_loss + reg_loss, recon_loss, reg_loss)
+        return Losses(recon_loss + reg_loss, recon_loss, reg_loss, z.detach(), codes)
 
 
 def scale_pixels(images: Tensor) -> Tensor:

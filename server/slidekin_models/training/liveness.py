@@ -1,0 +1,112 @@
+"""What keeps a codebook alive, and how alive it is.
+
+Left to the published loss alone the encoder soon uses a handful of codewords, and every key looks
+alike. Three means, each of which can be switched off: codewords begin where the encoder's outputs
+are; they follow the running means of the vectors that choose them (van den Oord et al. 2017,
+appendix A.1); one that is hardly chosen begins anew as a vector of the batch (as in Dhariwal et al.
+2020, "Jukebox").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slidekin_models.clustering import cluster_centres
+from slidekin_models.training.settings import RESTART_STREAM, START_STREAM
+from slidekin_models.vqvae import CODEBOOK_SIZE, Codebook
+
+DECAY = 0.95
+"""Of the running means: they look back about twenty steps."""
+DEAD_SHARE = 0.05
+"""A codeword is dead when it is chosen less often than this part of an even share."""
+
+Sum = Callable[[Tensor], Tensor]
+"""Adds a tensor up over all processes."""
+
+
+class CodebookCare(nn.Module):
+    """Running counts and sums of the vectors behind each codeword; part of a checkpoint."""
+
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(self, codebook: Codebook, *, ema: bool, restart: bool, seed: int) -> None:
+        super().__init__()
+        words = codebook.embedding.weight.detach().clone()
+        self._ema, self._restart, self._seed = ema, restart, seed
+        # Shares of an even use, so that nothing counts as dead before it had its chance.
+        self.register_buffer("counts", torch.ones(CODEBOOK_SIZE))
+        self.register_buffer("sums", words)
+
+    @torch.no_grad()
+    def start(self, codebook: Codebook, z: Tensor) -> None:
+        """Put the codewords at cluster centres of vectors: ``z`` of shape (n, dim, h, w)."""
+        vectors = _vectors(z).double().cpu().numpy()
+        rng_seed = int(np.random.default_rng([self._seed, START_STREAM]).integers(2**31))
+        words = torch.from_numpy(cluster_centres(vectors, CODEBOOK_SIZE, rng_seed))
+        codebook.embedding.weight.copy_(words)
+        self.sums.copy_(codebook.embedding.weight)
+
+    @torch.no_grad()
+    def after_step(
+        self, codebook: Codebook, z: Tensor, codes: Tensor, step: int, add_up: Sum
+    ) -> int:
+        """Take note of what a step's vectors chose; move and restart codewords as asked for.
+
+        Args:
+            codebook: Changed in place.
+            z: Encoder outputs of this process, (n, dim, h, w) float32.
+            codes: Their codes, (n, h, w).
+            step: Decides, with the seed, which vectors take the place of dead codewords.
+            add_up: Sums over all processes.
+
+        Returns:
+            How many codewords were restarted.
+        """
+        vectors = _vectors(z)
+        chosen = nn.functional.one_hot(codes.flatten(), CODEBOOK_SIZE).to(vectors.dtype)
+        counts, sums = add_up(chosen.sum(dim=0)), add_up(chosen.t() @ vectors)
+        even = counts.sum() / CODEBOOK_SIZE
+        self.counts.lerp_(counts / even, 1 - DECAY)
+        self.sums.lerp_(sums / even, 1 - DECAY)
+        words = codebook.embedding.weight
+        if self._ema:
+            # A codeword without vectors keeps its place: its sum fades as fast as its count.
+            words.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
+        return self._bring_back(words, vectors, step) if self._restart else 0
+
+    def dead(self) -> int:
+        """How many codewords hardly anything chooses, over the last twenty steps or so."""
+        return int((self.counts < DEAD_SHARE).sum())
+
+    def perplexity(self) -> float:
+        """Of the codes' use over the last twenty steps or so: 1 to 128."""
+        return perplexity(self.counts)
+
+    def _bring_back(self, words: Tensor, vectors: Tensor, step: int) -> int:
+        dead = torch.nonzero(self.counts < DEAD_SHARE).flatten()
+        if not len(dead):
+            return 0
+        rng = np.random.default_rng([self._seed, RESTART_STREAM, step])
+        replace = len(dead) > len(vectors)
+        picks = torch.from_numpy(rng.choice(len(vectors), len(dead), replace=replace))
+        words[dead] = vectors[picks.to(vectors.device)].to(words.dtype)
+        self.counts[dead] = 1.0
+        self.sums[dead] = words[dead]
+        return len(dead)
+
+
+def perplexity(counts: Tensor) -> float:
+    """``exp`` of the entropy of a distribution given as counts: how many codes are in full use."""
+    share = counts.double() / counts.double().sum().clamp_min(1e-12)
+    share = share[share > 0]
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def _vectors(z: Tensor) -> Tensor:
+    """(n, dim, h, w) as (n * h * w, dim) float32."""
+    return z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]).float()

@@ -33,3 +33,7 @@ class SamplingError(ModelError):
 
 class TrainingError(ModelError):
     """A training run cannot start, go on or be resumed; the text says why and what to do."""
+
+
+class UnjudgedRuntimeError(PlacementError):
+    """The runtime was not compared with the reference for these weights, or was refused."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from slidekin_models.errors import ManifestError
 from slidekin_models.pixels import PixelRule
+from slidekin_models.verdicts import CodeFigures, TextureFigures, Verdict
 
 MANIFEST_NAME = "manifest.yaml"
 WEIGHTS_NAME = "weights.safetensors"
@@ -50,6 +51,8 @@ class VqVaeManifest(NetworkManifest):
     architecture: Literal["vqvae"]
     semantic_order: list[int]
     """``semantic_order[old] = new``: a permutation of 0..127 that puts like codes side by side."""
+    runtimes: list[Verdict[CodeFigures]] = Field(default_factory=list)
+    """What ``models gate`` found."""
 
     @model_validator(mode="after")
     def _order_is_a_permutation(self) -> Self:
@@ -70,6 +73,8 @@ class TextureManifest(NetworkManifest):
     """How the threshold was found."""
     pixels: PixelRule | None = None
     """Of a network of the user's own: what it is given."""
+    runtimes: list[Verdict[TextureFigures]] = Field(default_factory=list)
+    """What ``models gate`` found."""
 
     @model_validator(mode="after")
     def _threshold_fits_the_texture(self) -> Self:
@@ -127,4 +132,7 @@ def write_yaml(model: BaseModel, path: Path) -> None:
     """Write a validated value as YAML, keys in the order of their definition."""
     content = model.model_dump(mode="json", exclude_none=True, by_alias=True)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    path.write_text(text, encoding="utf-8")
+    # Beside it and then renamed: who reads meanwhile sees the old one or the new one.
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)

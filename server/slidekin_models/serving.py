@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slidekin_models import vqvae
-from slidekin_models.errors import ManifestError, PlacementError
+from slidekin_models.errors import ManifestError, PlacementError, UnjudgedRuntimeError
 from slidekin_models.foreign import load_foreign
 from slidekin_models.halves import Halves, halves_of_texture, halves_of_vqvae
 from slidekin_models.manifest import (
@@ -31,6 +31,7 @@ from slidekin_models.placement import REFERENCE, Placement
 from slidekin_models.runtimes.openvino_runtime import OpenVinoRuntime
 from slidekin_models.runtimes.torch_runtime import TorchRuntime
 from slidekin_models.textures import texture_architecture
+from slidekin_models.verdicts import is_accepted
 from slidekin_models.weights import load_into, load_weights
 
 
@@ -73,27 +74,40 @@ class PatchEncoder:
         return np.split(answers, ends[:-1])
 
 
-def load_vqvae(directory: Path, placement: Placement) -> PatchEncoder:
+def load_vqvae(directory: Path, placement: Placement, *, unjudged: bool = False) -> PatchEncoder:
     """The VQ-VAE of a model directory, as images -> raw codes (n, side / 16, side / 16) uint8.
+
+    Args:
+        directory: The model directory.
+        placement: Where and how it runs.
+        unjudged: Take a runtime that the gate has not accepted for these weights.
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
         PlacementError: It cannot run as the placement says.
+        UnjudgedRuntimeError: The gate has not accepted the runtime.
         WeightsError: The weights are missing, altered, or another network's.
     """
     manifest = read_yaml(directory / MANIFEST_NAME, VqVaeManifest)
+    if not unjudged:
+        _require_accepted(directory, manifest, placement)
     return PatchEncoder(halves_of_vqvae(read_vqvae(directory, manifest)), placement)
 
 
-def load_texture(directory: Path, placement: Placement) -> PatchEncoder:
+def load_texture(directory: Path, placement: Placement, *, unjudged: bool = False) -> PatchEncoder:
     """The texture network of a model directory, as images -> features (n, texture_bits) float32.
+
+    Args and errors as of :func:`load_vqvae`.
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
         PlacementError: It cannot run as the placement says.
+        UnjudgedRuntimeError: The gate has not accepted the runtime.
         WeightsError: The weights are missing, altered, or another network's.
     """
     manifest = read_yaml(directory / MANIFEST_NAME, TextureManifest)
+    if not unjudged:
+        _require_accepted(directory, manifest, placement)
     if manifest.architecture in FOREIGN_FILES:
         return PatchEncoder(_foreign_halves(directory, manifest, placement), placement)
     architecture = texture_architecture(manifest.architecture)
@@ -118,6 +132,23 @@ def read_vqvae(directory: Path, manifest: VqVaeManifest) -> vqvae.VqVae:
     network = vqvae.VqVae()
     _load(network, directory, manifest, vqvae.PREPROCESSING, may_lack=("decoder",))
     return network.eval()
+
+
+def _require_accepted(
+    directory: Path, manifest: VqVaeManifest | TextureManifest, placement: Placement
+) -> None:
+    if (placement.runtime, placement.precision) == REFERENCE:
+        return
+    device = placement.device.partition(":")[0]
+    wanted = (placement.runtime, placement.precision, device)
+    if not is_accepted(manifest.runtimes, wanted, manifest.weights_sha256):
+        msg = (
+            f"{manifest.name}: {placement.runtime} in {placement.precision} on {device} was not "
+            f"accepted for these weights: compare it with 'slidekin-server models gate {directory} "
+            f"--slides FOLDER --runtime {placement.runtime} --precision {placement.precision}', or "
+            "serve torch in fp32"
+        )
+        raise UnjudgedRuntimeError(msg)
 
 
 def _foreign_halves(directory: Path, manifest: TextureManifest, placement: Placement) -> Halves:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from slidekin_models.errors import ModelError
+from slidekin_models.errors import ModelError, SamplingError
 
 app = typer.Typer(
     help="Networks of slidekin: import weights, build and check the bundle that Triton serves.",
@@ -28,3 +28,22 @@ def plain_errors() -> Iterator[None]:
     except ModelError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(code=2) from error
+
+
+def named_mpp(option: str, pairs: list[str]) -> dict[str, float]:
+    """Micrometres per pixel by file name, from NAME=MPP.
+
+    Raises:
+        SamplingError: A pair is something else.
+    """
+    named = {}
+    for pair in pairs:
+        name, _, mpp = pair.rpartition("=")
+        try:
+            named[name] = float(mpp)
+        except ValueError:
+            name = ""
+        if not name:
+            msg = f"{option}: {pair!r} is not NAME=MPP, such as scan.svs=0.25"
+            raise SamplingError(msg)
+    return named

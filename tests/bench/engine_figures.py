@@ -17,7 +17,7 @@ from tests.bench.timing import each_ms, rss_bytes, spread, throughput
 
 from slidekin_server.index import CollectionIndex, GuidedParameters, VebTree, warm_up
 from slidekin_server.index.blocks import listing, lower_bound
-from slidekin_server.index.veb import _successor
+from slidekin_server.index.veb_nodes import successor
 
 DEFAULT = GuidedParameters(include_seed_key=True)
 """The walk of the profile ``default``."""
@@ -134,7 +134,7 @@ def _probe_tree(nodes: Any, table: Any, state: Any, probes: Any) -> int:
     total = 0
     for probe in probes:
         if probe >= 0:
-            found, key = _successor(nodes, table, state, np.uint64(probe))
+            found, key = successor(nodes, table, state, np.uint64(probe))
             total += np.int64(key) if found else 0
     return total
 

@@ -2,9 +2,10 @@
 
 Modules, from the ground up: ``compiled`` (what compiled code is made of), ``memory`` (blocks of
 patches in segments), ``blocks`` (how the directory is rewritten), ``guided`` and ``exact`` (the two
-searches), ``directory`` (what a version is made of), ``scan`` (the exact search on several threads),
+searches), ``directory`` (what a version is made of), ``scan`` (the exact search on threads),
 ``snapshot`` (one version), ``bulk`` (building), ``engine`` (online changes), ``search`` (modes),
-``warm`` (compiling ahead of the first search). ``veb`` is the van Emde Boas tree.
+``warm`` (compiling ahead of the first search). ``veb`` is the van Emde Boas tree, ``veb_nodes`` its
+compiled part.
 """
 
 from __future__ import annotations

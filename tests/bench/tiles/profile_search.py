@@ -97,10 +97,10 @@ def search_profile(
     for order, bits in itertools.product(orders, (width // 4, width // 2, width)):
         coded = Coded.of(encodings.tiles, encodings.codes, orders[order], features, bits)
         collections[order, bits] = coded
-        coded.part(first).add_to(client, f"first-{order}-{bits}", bits // 8)
+        coded.part(first).add_to(client, _collection(order, bits), bits // 8)
     every_bits = sorted({bits for _, bits in collections})
     for setting in grid(list(orders), every_bits, current):
-        found, _ = answers(client, f"first-{setting.order}-{setting.bits}", MODE, setting.options)
+        found, _ = answers(client, _collection(setting.order, setting.bits), MODE, setting.options)
         (result,) = judge([("setting", found)], replace(SETTINGS, resamples=1))
         tried.append((setting, result.at(5), result.at(1)))
     best = max(scores.average_precision.macro.value for _, scores, _ in tried)
@@ -158,6 +158,10 @@ def _judge_both(
                 "mAP5_against_current": None if difference is None else estimate(difference),
                 "mMV5_against_current": None if votes is None else estimate(votes),
             }
+
+
+def _collection(order: str, bits: int) -> str:
+    return f"first-{order.replace(' ', '-')}-{bits}"
 
 
 def renamed(given: Sequence[Answer]) -> list[Answer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,13 @@ from tests.drawing import draw_collection
 from tests.integration.client.encoder import quick_encoder
 from tests.service_process import ServiceProcess
 from tests.unit.server.made_bundles import write_bundle
+from typer.testing import CliRunner, Result
 
 from slidekin import Client
+from slidekin.cli import app
 
 _numbers = itertools.count()
+Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +83,19 @@ def filled(client: Client, shared: str, collection: str) -> str:
             model_fingerprint=entry.model_fingerprint,
         )
     return collection
+
+
+@pytest.fixture
+def run(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs `slidekin ARGUMENTS...` against the service; checks the exit code."""
+    monkeypatch.setenv("SLIDEKIN_SERVER", service.url)
+    monkeypatch.setenv("SLIDEKIN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*arguments: str | Path, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke

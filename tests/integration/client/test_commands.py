@@ -6,35 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.client.conftest import Run
 from tests.integration.client.encoder import quick_encoder
 from tests.service_process import ServiceProcess
 from tests.unit.server.made_bundles import write_bundle
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from slidekin import Client
 from slidekin.cli import app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs `slidekin ARGUMENTS...` against the service; checks the exit code."""
-    monkeypatch.setenv("SLIDEKIN_SERVER", service.url)
-    monkeypatch.setenv("SLIDEKIN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def invoke(*arguments: str | Path, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return invoke
 
 
 def test_ingest_makes_the_collection_and_adds_what_the_label_file_says(

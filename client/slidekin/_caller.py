@@ -143,6 +143,7 @@ class Caller:
         replace: bool,
         model_fingerprint: str = "",
         thumbnail: bytes | None = None,
+        for_reindex: bool = False,
         timeout_s: float | None,
     ) -> AddedSlide:
         """Makes AddSlide, again as a whole where it may be."""
@@ -156,6 +157,7 @@ class Caller:
                     replace=replace,
                     model_fingerprint=model_fingerprint,
                     thumbnail=thumbnail,
+                    for_reindex=for_reindex,
                     max_message_bytes=limits.max_message_bytes,
                 )
             )

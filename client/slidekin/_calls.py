@@ -262,12 +262,18 @@ def add_messages(
     replace: bool,
     model_fingerprint: str,
     thumbnail: bytes | None,
+    for_reindex: bool,
     max_message_bytes: int,
 ) -> Iterator[slides_pb2.AddSlideRequest]:
     """The messages of AddSlide: the header, filled batches, the end."""
+    stated = _wire.slide_message(slide)
+    if for_reindex:
+        # Which version of the slide was read again.
+        stated.content_digest = slide.content_digest
     yield slides_pb2.AddSlideRequest(
         header=slides_pb2.AddSlideHeader(
-            slide=_wire.slide_message(slide),
+            slide=stated,
+            for_reindex=for_reindex,
             replace=replace,
             model_fingerprint=model_fingerprint,
             thumbnail=_wire.jpeg_message(thumbnail) if thumbnail else None,

@@ -8,7 +8,8 @@ SlidekinError
 │   ├── UnknownResolutionError
 │   ├── TooCoarseError
 │   ├── NoTissueError
-│   └── RegionError
+│   ├── RegionError
+│   └── OtherSlideError
 └── ServiceError
     ├── InvalidRequestError         INVALID_ARGUMENT, OUT_OF_RANGE
     ├── NotFoundError               NOT_FOUND
@@ -72,6 +73,10 @@ class NoTissueError(SlideError):
 
 class RegionError(SlideError):
     """The region asked for is empty or reaches outside the slide."""
+
+
+class OtherSlideError(SlideError):
+    """The file is not, or not for certain, the one that a held slide was added from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from slidekin.slides import Mosaic, MosaicSettings
+    from slidekin.slides import Slide as WholeSlide
 
 Progress = Callable[[str, int, int], None]
 """Told the stage (``tissue``, ``patches``, ``mosaic``, ``send``, ``search``), what is done, and
@@ -29,7 +30,7 @@ PATCH_PX = 1024
 SLIDE_THUMBNAIL_PX = 1024
 STORED_PATCH_THUMBNAIL_PX = 128
 QUERY_PATCH_THUMBNAIL_PX = 256
-_WIRE_FORMATS: Mapping[PatchFormat, ImageFormat] = {"jpeg": "jpeg", "png": "png", "raw": "rgb"}
+WIRE_FORMATS: Mapping[PatchFormat, ImageFormat] = {"jpeg": "jpeg", "png": "png", "raw": "rgb"}
 _MESSAGE_SLACK_BYTES = 64 * 1024
 """Room for what surrounds a patch in its message."""
 _DIGEST_SCHEME = 1
@@ -111,7 +112,7 @@ class OpenSource:
         self._source = source
         self._progress = progress
         self._is_query = query
-        self._settings = _mosaic_settings(source)
+        self._settings = mosaic_settings(source)
         self._tissue = source.tissue or slides.TissueSettings()
         self._slide = slides.open_slide(source.path, mpp=source.mpp, slide_id=source.slide_id)
         self._mosaic: Mosaic | None = None
@@ -138,19 +139,9 @@ class OpenSource:
     def source_digest(self) -> str:
         """SHA-256 (hex) of the file's content and of everything that picks its patches.
 
-        Equal digests give equal patches, so a slide that is held under this digest need not be
-        read again.
+        See `source_digest`.
         """
-        made_of = {
-            "scheme": _DIGEST_SCHEME,
-            "content": self._slide.source_digest,
-            "mpp": self._slide.mpp,
-            "mosaic": dataclasses.asdict(self._settings),
-            "tissue": dataclasses.asdict(self._tissue),
-            "region": self._region_tuple(),
-            "format": self._source.patch_format,
-        }
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+        return source_digest(self._slide, self._source)
 
     def facts(
         self, name: str, *, patient_id: str, label: str, attributes: Mapping[str, str]
@@ -193,7 +184,7 @@ class OpenSource:
                     x_px=patch.x,
                     y_px=patch.y,
                     data=self._slides.encode_patch(patch.image, self._source.patch_format),
-                    format=_WIRE_FORMATS[self._source.patch_format],
+                    format=WIRE_FORMATS[self._source.patch_format],
                     width_px=PATCH_PX,
                     height_px=PATCH_PX,
                     thumbnail=None
@@ -232,7 +223,7 @@ class OpenSource:
             mpp=self._slide.mpp,
             patch_size_px=self._slide.patch_size_px,
             mosaic_profile=self._settings.profile,
-            region=self._region_tuple(),
+            region=_region_tuple(self._source),
             thumbnail=self.thumbnail(),
             patch_thumbnails=dict(self._patch_thumbnails),
         )
@@ -245,14 +236,35 @@ class OpenSource:
         with self._reading:
             self._slide.close()
 
-    def _region_tuple(self) -> tuple[int, int, int, int] | None:
-        region = self._source.region
-        return None if region is None else (region.x, region.y, region.width, region.height)
-
 
 def as_source(source: str | Path | SlideSource) -> SlideSource:
     """A path alone is read with the defaults."""
     return source if isinstance(source, SlideSource) else SlideSource(path=source)
+
+
+def source_digest(slide: WholeSlide, source: SlideSource) -> str:
+    """SHA-256 (hex) of a slide's content and of everything that picks its patches.
+
+    Equal digests give equal patches, so a slide that is held under this digest need not be read
+    again.
+    """
+    from slidekin.slides import TissueSettings  # noqa: PLC0415 - as below
+
+    made_of = {
+        "scheme": _DIGEST_SCHEME,
+        "content": slide.source_digest,
+        "mpp": slide.mpp,
+        "mosaic": dataclasses.asdict(mosaic_settings(source)),
+        "tissue": dataclasses.asdict(source.tissue or TissueSettings()),
+        "region": _region_tuple(source),
+        "format": source.patch_format,
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+def _region_tuple(source: SlideSource) -> tuple[int, int, int, int] | None:
+    region = source.region
+    return None if region is None else (region.x, region.y, region.width, region.height)
 
 
 def check_size(
@@ -276,7 +288,12 @@ def check_size(
         yield patch
 
 
-def _mosaic_settings(source: SlideSource) -> MosaicSettings:
+def mosaic_settings(source: SlideSource) -> MosaicSettings:
+    """How the mosaic is picked.
+
+    Raises:
+        ValueError: There is no profile of that name.
+    """
     from slidekin.slides import PROFILES  # noqa: PLC0415 - as above
 
     if not isinstance(source.mosaic, str):

@@ -140,11 +140,36 @@ class Collection:
     """Grows with every change; counted anew from each start of the service."""
     create_time: dt.datetime | None = None
     """When it was created (UTC)."""
+    reindex_model_fingerprint: str = ""
+    """Model that a reindex under way gives it; empty: there is none."""
 
     @property
     def collection_id(self) -> str:
         """The last part of the name."""
         return self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Reindex:
+    """A collection on its way to another model."""
+
+    collection: str
+    """``collections/{collection}``."""
+    model_fingerprint: str
+    """Model that it is to have."""
+    texture_bits: int
+    """Bits of a texture of that model."""
+    hamming_threshold_bits: int
+    """Distance up to which two textures will count as alike."""
+    done_slide_count: int
+    """Slides that are encoded anew."""
+    pending_slide_count: int
+    """Slides that are not."""
+    create_time: dt.datetime | None
+    """When it was started (UTC)."""
+    damaged_slides: tuple[str, ...]
+    """Full names of the first hundred slides that are damaged on the service's disk: they cannot be
+    encoded anew. Add them again with ``replace``, delete them, or drop them at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +549,22 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One of the models that are served side by side."""
+
+    model: Model
+    """The model."""
+    name: str
+    """Name of its folder in the model store."""
+    active: bool
+    """New collections get it where they ask for none."""
+    encoder_state: EncoderState
+    """Its networks."""
+    encoder_message: str
+    """Why they are not ready; empty where they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the service accepts. 0: not stated."""
 
@@ -580,11 +621,11 @@ class Status:
     index_loaded: bool
     """Every index is loaded."""
     encoder_state: EncoderState
-    """The networks."""
+    """The networks of the model that new collections get."""
     encoder_message: str
     """Why they are not ready; empty where they are."""
     model: Model
-    """The model."""
+    """The model that new collections get."""
     limits: Limits
     """What it accepts."""
     collection_count: int
@@ -597,3 +638,5 @@ class Status:
     """Slides found damaged on the service's disk: in no count above, found by no search."""
     damaged_slides: tuple[str, ...] = ()
     """Full names of the first hundred of them. Add each again with ``replace``, or delete it."""
+    models: tuple[ServedModel, ...] = ()
+    """All models that are served, the one that new collections get first."""

@@ -31,9 +31,11 @@ from slidekin._types import (
     RankingDetails,
     RankingFallback,
     RankingMethod,
+    Reindex,
     SearchMode,
     SearchOptions,
     SearchResult,
+    ServedModel,
     Slide,
     SlideFilter,
     Snapshot,
@@ -200,6 +202,21 @@ def to_collection(message: collections_pb2.Collection) -> Collection:
         patch_count=message.patch_count,
         index_version=message.index_version,
         create_time=_to_time(message.create_time, present=message.HasField("create_time")),
+        reindex_model_fingerprint=message.reindex_model_fingerprint,
+    )
+
+
+def to_reindex(message: collections_pb2.Reindex) -> Reindex:
+    """A collection on its way to another model."""
+    return Reindex(
+        collection=message.collection,
+        model_fingerprint=message.model_fingerprint,
+        texture_bits=message.texture_bits,
+        hamming_threshold_bits=message.hamming_threshold_bits,
+        done_slide_count=message.done_slide_count,
+        pending_slide_count=message.pending_slide_count,
+        create_time=_to_time(message.create_time, present=message.HasField("create_time")),
+        damaged_slides=tuple(message.damaged_slides),
     )
 
 
@@ -311,30 +328,14 @@ def to_result(
 
 def to_status(message: admin_pb2.GetStatusResponse) -> Status:
     """What a service serves, and in which state."""
-    model, limits = message.model, message.limits
+    limits = message.limits
     return Status(
         version=message.version,
         start_time=_to_time(message.start_time, present=message.HasField("start_time")),
         index_loaded=message.index_loaded,
         encoder_state=_ENCODER_STATES.get(message.encoder_state, "unknown"),
         encoder_message=message.encoder_message,
-        model=Model(
-            fingerprint=model.fingerprint,
-            texture_bits=model.texture_bits,
-            hamming_threshold_bits=model.hamming_threshold_bits,
-            random_weights=model.random_weights,
-            networks=tuple(
-                Network(
-                    role=network.role,
-                    name=network.name,
-                    architecture=network.architecture,
-                    source=network.source,
-                    licence=network.licence,
-                    random_weights=network.random_weights,
-                )
-                for network in model.networks
-            ),
-        ),
+        model=_to_model(message.model),
         limits=Limits(
             max_message_bytes=limits.max_message_bytes,
             max_image_bytes=limits.max_image_bytes,
@@ -349,6 +350,36 @@ def to_status(message: admin_pb2.GetStatusResponse) -> Status:
         patch_count=message.patch_count,
         damaged_slide_count=message.damaged_slide_count,
         damaged_slides=tuple(message.damaged_slides),
+        models=tuple(
+            ServedModel(
+                model=_to_model(served.model),
+                name=served.name,
+                active=served.active,
+                encoder_state=_ENCODER_STATES.get(served.encoder_state, "unknown"),
+                encoder_message=served.encoder_message,
+            )
+            for served in message.models
+        ),
+    )
+
+
+def _to_model(message: admin_pb2.Model) -> Model:
+    return Model(
+        fingerprint=message.fingerprint,
+        texture_bits=message.texture_bits,
+        hamming_threshold_bits=message.hamming_threshold_bits,
+        random_weights=message.random_weights,
+        networks=tuple(
+            Network(
+                role=network.role,
+                name=network.name,
+                architecture=network.architecture,
+                source=network.source,
+                licence=network.licence,
+                random_weights=network.random_weights,
+            )
+            for network in message.networks
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,12 +22,15 @@ from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
 from slidekin_server.archive.options import DEFAULT, Profile, profiles
+from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.archive.search import Searcher, SearchSettings
+from slidekin_server.archive.served import ServedModel, ServedModels, encoders_ready
 from slidekin_server.archive.workers import Workers
 from slidekin_server.bundle import ModelBundle, load_bundle
 from slidekin_server.config import Settings
-from slidekin_server.encoding import Encoder, EncoderState, EncoderStatus, ImageLimits
+from slidekin_server.encoding import Encoder, EncoderStatus, ImageLimits
 from slidekin_server.index import GuidedParameters
+from slidekin_server.model_store import ActiveModel, load_store
 from slidekin_server.storage import Snapshots, open_store, with_advice
 from slidekin_server.telemetry import Exposition, Metrics, get_logger, start_exposition
 
@@ -118,13 +121,11 @@ class _Service:
 async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Service]:
     """Build everything in order, and take it down in the opposite one."""
     async with contextlib.AsyncExitStack() as stack:
-        bundle = None
+        bundles: tuple[ModelBundle, ...] = ()
+        active: Callable[[], str] = str
         if not options.codes_only:
-            bundle = await asyncio.to_thread(
-                load_bundle,
-                settings.model.bundle,
-                allow_random_weights=settings.model.allow_random_weights,
-            )
+            bundles = await asyncio.to_thread(_bundles, settings)
+            active = ActiveModel(settings.model.store, bundles)
         snapshots = Snapshots(settings.storage.snapshots_path)
         store = await asyncio.to_thread(
             open_store,
@@ -137,20 +138,16 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         metrics = Metrics(registry)
-        metrics.set_build(service_version(), bundle.fingerprint if bundle else "")
+        metrics.set_build(service_version(), active())
         exposition = start_exposition(
             registry, host=settings.metrics.host, port=settings.metrics.port
         )
         stack.callback(exposition.close)
         workers = Workers(settings.search.thread_count)
         stack.callback(workers.close)
-        readiness = Readiness(SERVICES, with_encoders=bundle is not None)
+        readiness = Readiness(SERVICES, with_encoders=bool(bundles))
         await readiness.start()
-        encoder = None
-        if bundle is not None:
-            encoder = _encoder(settings, bundle, metrics, readiness)
-            await encoder.start()
-            stack.push_async_callback(encoder.close)
+        models = ServedModels(await _served(settings, bundles, metrics, readiness, stack), active)
         archive = Archive(store, metrics)
         parts = Parts(
             archive=archive,
@@ -161,6 +158,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
                 metrics,
                 window=settings.limits.max_patches_in_flight_per_stream,
             ),
+            reindexer=Reindexer(archive.shelf),
             searcher=Searcher(archive, workers, metrics, _search_settings(settings)),
             workers=workers,
             metrics=metrics,
@@ -168,8 +166,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             limits=settings.limits,
             profiles=profiles(_default_profile(settings)),
             version=service_version(),
-            bundle=bundle,
-            encoder=encoder,
+            models=models,
         )
         server = build_server(parts, reflected=settings.reflection)
         port = listen(server, host=settings.listen.host, port=settings.listen.port)
@@ -181,36 +178,56 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         yield _Service(parts, server, settings)
 
 
-def _encoder(
-    settings: Settings, bundle: ModelBundle, metrics: Metrics, readiness: Readiness
-) -> Encoder:
-    told: set[asyncio.Task[None]] = set()
+def _bundles(settings: Settings) -> tuple[ModelBundle, ...]:
+    model = settings.model
+    if model.store is not None:
+        return load_store(model.store, allow_random_weights=model.allow_random_weights)
+    return (load_bundle(model.bundle, allow_random_weights=model.allow_random_weights),)
 
-    def tell(status: EncoderStatus) -> None:
-        task = asyncio.create_task(readiness.encoders(ready=status.state is EncoderState.READY))
+
+async def _served(
+    settings: Settings,
+    bundles: tuple[ModelBundle, ...],
+    metrics: Metrics,
+    readiness: Readiness,
+    stack: contextlib.AsyncExitStack,
+) -> list[ServedModel]:
+    """Start the encoders of every model; the stack closes them."""
+    told: set[asyncio.Task[None]] = set()
+    served: list[ServedModel] = []
+
+    def tell(_: EncoderStatus) -> None:
+        task = asyncio.create_task(readiness.encoders(ready=encoders_ready(served)))
         # The event loop keeps only weak references to tasks.
         told.add(task)
         task.add_done_callback(told.discard)
 
-    return Encoder(
-        bundle,
-        url=settings.triton.url,
-        max_in_flight=settings.triton.max_in_flight,
-        timeout_s=settings.triton.timeout_s,
-        canary_interval_s=settings.triton.canary_interval_s,
-        retry_interval_s=settings.triton.retry_interval_s,
-        limits=ImageLimits(
-            max_bytes=settings.limits.max_image_bytes,
-            max_pixels=settings.limits.max_image_pixels,
-        ),
-        metrics=metrics,
-        on_change=tell,
-    )
+    turns = asyncio.Semaphore(settings.triton.max_in_flight)
+    for bundle in bundles:
+        encoder = Encoder(
+            bundle,
+            url=settings.triton.url,
+            turns=turns,
+            timeout_s=settings.triton.timeout_s,
+            canary_interval_s=settings.triton.canary_interval_s,
+            retry_interval_s=settings.triton.retry_interval_s,
+            limits=ImageLimits(
+                max_bytes=settings.limits.max_image_bytes,
+                max_pixels=settings.limits.max_image_pixels,
+            ),
+            metrics=metrics,
+            on_change=tell,
+        )
+        served.append(ServedModel(bundle, encoder))
+        stack.push_async_callback(encoder.close)
+        await encoder.start()
+    return served
 
 
 def _search_settings(settings: Settings) -> SearchSettings:
     default = settings.search.default_profile
     return SearchSettings(
+        scan_threads=settings.search.thread_count,
         window=settings.limits.max_patches_in_flight_per_stream,
         min_hits=default.min_hits,
         exact_limit=default.exact_limit,

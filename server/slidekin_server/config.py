@@ -75,9 +75,10 @@ class Storage(_Section):
 
 
 class Model(_Section):
-    """The model that is served."""
+    """The models that are served."""
 
     bundle: Path = Path("model-bundle")
+    store: Path | None = None
     allow_random_weights: bool = False
 
 

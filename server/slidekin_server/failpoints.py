@@ -38,6 +38,8 @@ class Failpoint(enum.Enum):
     """A change is durable, the index does not have it."""
     AFTER_PUBLISH = "archive.after-publish"
     """A change is durable and visible, the caller was not told."""
+    REINDEX_SWAPPING = "reindex.swapping"
+    """A draft is taking its collection's place, in part."""
     SNAPSHOT_COPYING = "snapshot.copying"
     """Part of the store has been copied."""
     SNAPSHOT_BEFORE_PUBLISH = "snapshot.before-publish"

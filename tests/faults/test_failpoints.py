@@ -21,10 +21,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
+from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.storage import *
 from slidekin_server.telemetry import Metrics
 from tests.service_calls import FINGERPRINT, TEXTURE_BITS, THRESHOLD_BITS, random_codes
 
+OTHER = "other"
 folder = Path(sys.argv[1])
 snapshots = Snapshots(folder / "snapshots")
 for run in range(2):
@@ -32,8 +34,14 @@ for run in range(2):
     metrics = Metrics(CollectorRegistry())
     archive = Archive(store, metrics)
     archive.load()
-    archive.create_collection(CollectionRecord("c", FINGERPRINT, TEXTURE_BITS, THRESHOLD_BITS))
+    if not archive.views():
+        archive.create_collection(CollectionRecord("c", FINGERPRINT, TEXTURE_BITS, THRESHOLD_BITS))
     archive.add_slide("c", SlideFacts("a"), random_codes(run), replace=True)
+    reindexer = Reindexer(archive.shelf)
+    other = FINGERPRINT if archive.view("c").collection.fingerprint == OTHER else OTHER
+    reindex = reindexer.start(CollectionRecord("c", other, TEXTURE_BITS, THRESHOLD_BITS))
+    reindexer.add_slide(reindex, "a", archive.load_slide("c", "a").codes)
+    reindexer.finish("c", other, drop=())
     made = Backup(store, snapshots, metrics).create()
     store.close()
 restore_snapshot(snapshots.folder / made.name, folder / "restored")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from slidekin.cli import _collections, _evaluate, _ingest, _search, _slides, _stack_commands
+from slidekin.cli import (
+    _collections,
+    _evaluate,
+    _ingest,
+    _reindex,
+    _search,
+    _slides,
+    _stack_commands,
+)
 from slidekin.cli._common import ErrorGroup
 
 app = typer.Typer(
@@ -20,6 +28,7 @@ app.command("up")(_stack_commands.up)
 app.command("down")(_stack_commands.down)
 app.command("status")(_stack_commands.status)
 app.command("ingest")(_ingest.ingest)
+app.command("reindex")(_reindex.reindex)
 app.command("search")(_search.search)
 app.command("evaluate")(_evaluate.evaluate)
 app.command("evaluate-tiles")(_evaluate.evaluate_tiles)

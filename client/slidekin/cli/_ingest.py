@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import enum
-import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from slidekin._client import Client
-from slidekin._exceptions import (
-    AccessDeniedError,
-    AlreadyExistsError,
-    NotFoundError,
-    SlidekinError,
-    UnavailableError,
-)
+from slidekin._exceptions import AlreadyExistsError, NotFoundError
 from slidekin._types import SlideSource
+from slidekin.cli._batch import Bar, Batch, reason_of, run_batch, without_twins
 from slidekin.cli._common import (
     FAILED,
     RANDOM_WEIGHTS,
     CollectionOption,
     ServerOption,
     connect,
-    err_console,
     escape,
     out_console,
     warn,
@@ -45,8 +29,6 @@ from slidekin.cli._finding import FoundSlide, find_slides
 from slidekin.cli._labels import Labelled, read_labels, unknown_slides
 
 Profile = Literal["default", "sish-2022"]
-_WAKE_S = 0.5
-"""A Ctrl-C that the system hands to another thread is seen only when this one wakes."""
 _SHOWN_UNKNOWN = 10
 
 
@@ -60,16 +42,17 @@ class _Outcome(enum.Enum):
     NOT_TRIED = "not tried"
 
 
-@dataclass
-class _Summary:
-    """What became of all of them."""
+@dataclass(frozen=True)
+class _Added:
+    """What became of one slide, and patches that were encoded for it."""
 
-    outcomes: dict[_Outcome, int] = field(default_factory=dict)
+    slide_id: str
+    outcome: _Outcome
     patches: int = 0
-    failures: list[tuple[FoundSlide, str]] = field(default_factory=list)
 
-    def count(self, outcome: _Outcome, number: int = 1) -> None:
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + number
+    def told(self) -> str:
+        patches = f"  {self.patches} patches" if self.patches else ""
+        return f"[green]{self.outcome.value}[/]  {escape(self.slide_id)}{patches}"
 
 
 @dataclass(frozen=True)
@@ -130,9 +113,9 @@ def ingest(
         except NotFoundError:
             client.create_collection(collection)
         job = _Job(client, collection, labelled, mpp, profile, replace)
-        summary = _run(job, slides, jobs)
-    _report(summary, collection)
-    if summary.failures:
+        batch = _run(job, slides, jobs)
+    _report(batch, collection)
+    if batch.failures:
         raise typer.Exit(FAILED)
 
 
@@ -155,86 +138,17 @@ def _row(labelled: Mapping[str, Labelled], slide: FoundSlide) -> Labelled | None
     return labelled.get(slide.slide_id) or labelled.get(slide.path.name)
 
 
-def _run(job: _Job, slides: Sequence[FoundSlide], jobs: int) -> _Summary:
+def _run(job: _Job, slides: Sequence[FoundSlide], jobs: int) -> Batch[_Added]:
     """Adds the slides, ``jobs`` at a time, until all are tried or the service is gone."""
-    summary = _Summary()
-    unique = _without_twins(slides, summary)
-    console = err_console()
-    gone: str | None = None
-    with (
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[stage]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        ) as progress,
-        ThreadPoolExecutor(max_workers=jobs) as pool,
-    ):
-        overall = progress.add_task("slides", total=len(unique), stage="")
-        waiting = list(reversed(unique))
-        running: dict[Future[tuple[_Outcome, int]], FoundSlide] = {}
-        try:
-            while waiting or running:
-                # Handed out one by one: a service that is gone leaves the rest untried.
-                while waiting and len(running) < jobs and gone is None:
-                    slide = waiting.pop()
-                    running[pool.submit(_add_shown, job, slide, progress)] = slide
-                if not running:
-                    break
-                done, _ = wait(running, timeout=_WAKE_S, return_when=FIRST_COMPLETED)
-                for future in done:
-                    slide = running.pop(future)
-                    progress.advance(overall)
-                    try:
-                        outcome, patches = future.result()
-                    except (UnavailableError, AccessDeniedError) as error:
-                        gone = str(error)
-                        summary.failures.append((slide, gone))
-                    except (SlidekinError, OSError, ValueError) as error:
-                        summary.failures.append((slide, _reason(error, slide)))
-                        progress.console.print(f"[red]failed[/]   {escape(slide.slide_id)}")
-                    else:
-                        summary.count(outcome)
-                        summary.patches += patches
-                        progress.console.print(
-                            f"[green]{outcome.value}[/]  {escape(slide.slide_id)}"
-                            + (f"  {patches} patches" if patches else "")
-                        )
-        except KeyboardInterrupt:
-            # Else the pool would wait for the slides under way to be encoded.
-            job.client.close()
-            raise
-    summary.count(_Outcome.FAILED, len(summary.failures))
-    summary.count(_Outcome.NOT_TRIED, len(waiting))
-    return summary
+    unique, twins = without_twins(slides)
+    batch = run_batch(
+        job.client, unique, lambda slide, show: _add(job, slide, show), jobs=jobs, explain=_reason
+    )
+    batch.failures[:0] = twins
+    return batch
 
 
-def _without_twins(slides: Sequence[FoundSlide], summary: _Summary) -> list[FoundSlide]:
-    """The slides but those whose id another one has taken."""
-    first: dict[str, FoundSlide] = {}
-    for slide in slides:
-        taken = first.setdefault(slide.slide_id, slide)
-        if taken is not slide:
-            summary.failures.append(
-                (slide, f"{taken.path} has the same id; rename one of the files")
-            )
-    return list(first.values())
-
-
-def _add_shown(job: _Job, slide: FoundSlide, progress: Progress) -> tuple[_Outcome, int]:
-    """Adds one slide, with a bar of its own while it lasts."""
-    task = progress.add_task(f"  {escape(slide.slide_id)}", total=None, stage="opening")
-    show = _Bar(progress, task)
-    try:
-        return _add(job, slide, show)
-    finally:
-        progress.remove_task(task)
-
-
-def _add(job: _Job, slide: FoundSlide, show: _Bar) -> tuple[_Outcome, int]:
+def _add(job: _Job, slide: FoundSlide, show: Bar) -> _Added:
     row = _row(job.labels, slide) or Labelled(line=0)
     added = job.client.add_slide(
         SlideSource(slide.path, slide_id=slide.slide_id, mpp=job.mpp, mosaic=job.profile),
@@ -246,55 +160,27 @@ def _add(job: _Job, slide: FoundSlide, show: _Bar) -> tuple[_Outcome, int]:
         progress=show,
     )
     if not added.already_present:
-        return _Outcome.ADDED, added.slide.patch_count
+        return _Added(slide.slide_id, _Outcome.ADDED, added.slide.patch_count)
     stated = row.line and (added.slide.label, added.slide.attributes) != (row.label, row.attributes)
     if not stated:
-        return _Outcome.PRESENT, 0
+        return _Added(slide.slide_id, _Outcome.PRESENT)
     job.client.update_slide(added.slide.name, label=row.label, attributes=row.attributes)
-    return _Outcome.RELABELLED, 0
+    return _Added(slide.slide_id, _Outcome.RELABELLED)
 
 
-class _Bar:
-    """Progress of one slide; told by the thread that reads it and the one that sends it."""
-
-    _STAGES: Mapping[str, str] = {
-        "tissue": "finding tissue",
-        "patches": "looking at patches",
-        "mosaic": "picking the mosaic",
-        "send": "encoding",
-    }
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-        self._lock = threading.Lock()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        with self._lock:
-            self._progress.update(
-                self._task, completed=done, total=total, stage=self._STAGES.get(stage, stage)
-            )
-
-
-def _report(summary: _Summary, collection: str) -> None:
-    console = out_console()
+def _report(batch: Batch[_Added], collection: str) -> None:
+    outcomes = Counter(added.outcome for added in batch.done)
+    outcomes[_Outcome.FAILED] = len(batch.failures)
+    outcomes[_Outcome.NOT_TRIED] = batch.not_tried
     counts = ", ".join(
-        f"{number} {outcome.value}"
-        for outcome in _Outcome
-        if (number := summary.outcomes.get(outcome, 0))
+        f"{outcomes[outcome]} {outcome.value}" for outcome in _Outcome if outcomes[outcome]
     )
-    console.print(f"collection {collection}: {counts}; {summary.patches} patches encoded")
-    if not summary.failures:
-        return
-    console.print("\nSlides that failed:")
-    for slide, reason in summary.failures:
-        console.print(f"  {escape(str(slide.path))}", soft_wrap=True)
-        console.print(Padding(escape(reason), (0, 0, 0, 6)))
-    if summary.outcomes.get(_Outcome.NOT_TRIED):
-        console.print("The service went away; run the same command again to go on.")
+    patches = sum(added.patches for added in batch.done)
+    out_console().print(f"collection {collection}: {counts}; {patches} patches encoded")
+    batch.report_failures()
 
 
 def _reason(error: Exception, slide: FoundSlide) -> str:
-    """The message without the path, which the list names already, and with this command's cure."""
-    reason = str(error).removeprefix(f"{slide.path}: ")
+    """The message with this command's cure."""
+    reason = reason_of(error, slide)
     return f"{reason} (here: --replace)" if isinstance(error, AlreadyExistsError) else reason

@@ -12,7 +12,7 @@ from slidekin.slides._mosaic import (
     Progress,
     make_mosaic,
 )
-from slidekin.slides._patches import PatchImage, read_patches
+from slidekin.slides._patches import PatchImage, read_patches, read_patches_at
 from slidekin.slides._resolution import MAX_MPP, TARGET_MPP
 from slidekin.slides._slide import PATCH_PX, PATCH_UM, Slide, open_slide
 from slidekin.slides._tissue import Tissue, TissueSettings, find_tissue
@@ -44,4 +44,5 @@ __all__ = [
     "open_slide",
     "patch_thumbnail",
     "read_patches",
+    "read_patches_at",
 ]

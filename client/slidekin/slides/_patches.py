@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -37,10 +37,33 @@ def read_patches(
     Raises:
         UnreadableSlideError: At the patch whose pixels cannot be read.
     """
+    level_0 = mosaic.settings.histogram_mpp is None
+    return read_patches_at(slide, mosaic.positions, level_0=level_0, workers=workers, ahead=ahead)
+
+
+def read_patches_at(
+    slide: Slide,
+    positions: Sequence[Position],
+    *,
+    level_0: bool = False,
+    workers: int | None = None,
+    ahead: int | None = None,
+) -> Iterator[PatchImage]:
+    """Read patches at given places, in their order.
+
+    Args:
+        slide: The slide, open.
+        positions: Top-left corners.
+        level_0: As `Slide.read_patch` takes it.
+        workers: As `read_patches` takes it.
+        ahead: Likewise.
+
+    Raises:
+        UnreadableSlideError: At the patch whose pixels cannot be read.
+    """
 
     def read(position: Position) -> PatchImage:
-        level_0 = mosaic.settings.histogram_mpp is None
         image = slide.read_patch(position.x, position.y, level_0=level_0)
         return PatchImage(position.x, position.y, image)
 
-    return ordered_map(read, mosaic.positions, workers=workers, ahead=ahead)
+    return ordered_map(read, positions, workers=workers, ahead=ahead)

@@ -134,6 +134,44 @@ class Model(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ServedModel(message.Message):
+    """One of the models that are served side by side."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ACTIVE_FIELD_NUMBER: builtins.int
+    ENCODER_STATE_FIELD_NUMBER: builtins.int
+    ENCODER_MESSAGE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of its folder in the model store."""
+    active: builtins.bool
+    """New collections get it where they ask for none."""
+    encoder_state: EncoderState.ValueType
+    """Its encoders."""
+    encoder_message: builtins.str
+    """Why they are not ready; empty where they are."""
+    @builtins.property
+    def model(self) -> Model:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        model: Model | None = ...,
+        name: builtins.str = ...,
+        active: builtins.bool = ...,
+        encoder_state: EncoderState.ValueType = ...,
+        encoder_message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["active", b"active", "encoder_message", b"encoder_message", "encoder_state", b"encoder_state", "model", b"model", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Limits(message.Message):
     """What a client must keep within."""
 
@@ -210,12 +248,13 @@ class GetStatusResponse(message.Message):
     PATCH_COUNT_FIELD_NUMBER: builtins.int
     DAMAGED_SLIDE_COUNT_FIELD_NUMBER: builtins.int
     DAMAGED_SLIDES_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of the service."""
     index_loaded: builtins.bool
     """Every index is loaded."""
     encoder_state: EncoderState.ValueType
-    """The encoders."""
+    """The encoders of the model that new collections get; `models` tells of all."""
     encoder_message: builtins.str
     """Why the encoders are not ready; empty where they are."""
     collection_count: builtins.int
@@ -234,7 +273,7 @@ class GetStatusResponse(message.Message):
 
     @builtins.property
     def model(self) -> Model:
-        """The model that is served. Unset where none is."""
+        """The model that new collections get. Unset where none is served."""
 
     @builtins.property
     def limits(self) -> Limits:
@@ -243,6 +282,10 @@ class GetStatusResponse(message.Message):
     @builtins.property
     def damaged_slides(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Resource names of the first hundred of them. Add each again with `replace`, or delete it."""
+
+    @builtins.property
+    def models(self) -> containers.RepeatedCompositeFieldContainer[ServedModel]:
+        """All models that are served, the one that new collections get first."""
 
     def __init__(
         self,
@@ -259,10 +302,11 @@ class GetStatusResponse(message.Message):
         patch_count: builtins.int = ...,
         damaged_slide_count: builtins.int = ...,
         damaged_slides: abc.Iterable[builtins.str] | None = ...,
+        models: abc.Iterable[ServedModel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "model", b"model", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["collection_count", b"collection_count", "damaged_slide_count", b"damaged_slide_count", "damaged_slides", b"damaged_slides", "encoder_message", b"encoder_message", "encoder_state", b"encoder_state", "index_loaded", b"index_loaded", "limits", b"limits", "model", b"model", "patch_count", b"patch_count", "slide_count", b"slide_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["collection_count", b"collection_count", "damaged_slide_count", b"damaged_slide_count", "damaged_slides", b"damaged_slides", "encoder_message", b"encoder_message", "encoder_state", b"encoder_state", "index_loaded", b"index_loaded", "limits", b"limits", "model", b"model", "models", b"models", "patch_count", b"patch_count", "slide_count", b"slide_count", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as field_mask_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from slidekin.v1 import slides_pb2 as slides_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -36,6 +37,7 @@ class Collection(message.Message):
     PATCH_COUNT_FIELD_NUMBER: builtins.int
     INDEX_VERSION_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    REINDEX_MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, `collections/{collection}`. The last part has 1 to 128 characters out of
     letters, digits, `.`, `_` and `-`, and begins with a letter or digit.
@@ -60,6 +62,10 @@ class Collection(message.Message):
     """Version of the index; grows with every change of its slides. Set by the service; counted anew
     from each start.
     """
+    reindex_model_fingerprint: builtins.str
+    """Fingerprint of the model that a reindex under way gives it; empty where there is none. Set by
+    the service.
+    """
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
         """When it was created. Set by the service."""
@@ -77,10 +83,65 @@ class Collection(message.Message):
         patch_count: builtins.int = ...,
         index_version: builtins.int = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
+        reindex_model_fingerprint: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "hamming_threshold_bits", b"hamming_threshold_bits", "index_version", b"index_version", "model_fingerprint", b"model_fingerprint", "name", b"name", "patch_count", b"patch_count", "slide_count", b"slide_count", "texture_bits", b"texture_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "description", b"description", "display_name", b"display_name", "hamming_threshold_bits", b"hamming_threshold_bits", "index_version", b"index_version", "model_fingerprint", b"model_fingerprint", "name", b"name", "patch_count", b"patch_count", "reindex_model_fingerprint", b"reindex_model_fingerprint", "slide_count", b"slide_count", "texture_bits", b"texture_bits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Reindex(message.Message):
+    """A collection on its way to another model."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
+    TEXTURE_BITS_FIELD_NUMBER: builtins.int
+    HAMMING_THRESHOLD_BITS_FIELD_NUMBER: builtins.int
+    DONE_SLIDE_COUNT_FIELD_NUMBER: builtins.int
+    PENDING_SLIDE_COUNT_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    DAMAGED_SLIDES_FIELD_NUMBER: builtins.int
+    collection: builtins.str
+    """Resource name of the collection."""
+    model_fingerprint: builtins.str
+    """Fingerprint of the model that it is to have."""
+    texture_bits: builtins.int
+    """Bits of a texture of that model."""
+    hamming_threshold_bits: builtins.int
+    """Hamming distance, in bits, up to which two textures will count as alike."""
+    done_slide_count: builtins.int
+    """Slides of the collection that are encoded anew."""
+    pending_slide_count: builtins.int
+    """Slides of the collection that are not."""
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When it was started."""
+
+    @builtins.property
+    def damaged_slides(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Resource names of the first hundred slides that are damaged on disk. They cannot be encoded
+        anew: add them again with `replace`, delete them, or drop them at the end.
+        """
+
+    def __init__(
+        self,
+        *,
+        collection: builtins.str = ...,
+        model_fingerprint: builtins.str = ...,
+        texture_bits: builtins.int = ...,
+        hamming_threshold_bits: builtins.int = ...,
+        done_slide_count: builtins.int = ...,
+        pending_slide_count: builtins.int = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        damaged_slides: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["collection", b"collection", "create_time", b"create_time", "damaged_slides", b"damaged_slides", "done_slide_count", b"done_slide_count", "hamming_threshold_bits", b"hamming_threshold_bits", "model_fingerprint", b"model_fingerprint", "pending_slide_count", b"pending_slide_count", "texture_bits", b"texture_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,5 +372,257 @@ class DeleteCollectionResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["deleted_slides", b"deleted_slides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StartReindexRequest(message.Message):
+    """Request of StartReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
+    TEXTURE_BITS_FIELD_NUMBER: builtins.int
+    HAMMING_THRESHOLD_BITS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`collections/{collection}`."""
+    model_fingerprint: builtins.str
+    """Fingerprint of the model that it is to have. Empty: the one that new collections get."""
+    texture_bits: builtins.int
+    """Bits of a texture. 0: as that model, which must then be served."""
+    hamming_threshold_bits: builtins.int
+    """Hamming distance, in bits, up to which two textures count as alike. 0: as that model's texture
+    network, which must then be served.
+    """
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        model_fingerprint: builtins.str = ...,
+        texture_bits: builtins.int = ...,
+        hamming_threshold_bits: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hamming_threshold_bits", b"hamming_threshold_bits", "model_fingerprint", b"model_fingerprint", "name", b"name", "texture_bits", b"texture_bits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StartReindexResponse(message.Message):
+    """Response of StartReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REINDEX_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def reindex(self) -> Reindex:
+        """The reindex as it stands."""
+
+    def __init__(
+        self,
+        *,
+        reindex: Reindex | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetReindexRequest(message.Message):
+    """Request of GetReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`collections/{collection}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetReindexResponse(message.Message):
+    """Response of GetReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REINDEX_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def reindex(self) -> Reindex:
+        """The reindex as it stands."""
+
+    def __init__(
+        self,
+        *,
+        reindex: Reindex | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListPendingSlidesRequest(message.Message):
+    """Request of ListPendingSlides."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """`collections/{collection}`."""
+    page_size: builtins.int
+    """Greatest number of slides to return. 0: 100. At most 1000."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListPendingSlidesResponse(message.Message):
+    """Response of ListPendingSlides."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SLIDES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty on the last."""
+    @builtins.property
+    def slides(self) -> containers.RepeatedCompositeFieldContainer[slides_pb2.Slide]:
+        """One page."""
+
+    def __init__(
+        self,
+        *,
+        slides: abc.Iterable[slides_pb2.Slide] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "slides", b"slides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FinishReindexRequest(message.Message):
+    """Request of FinishReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
+    DROP_SLIDES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`collections/{collection}`."""
+    model_fingerprint: builtins.str
+    """Fingerprint of the model that it is to have: another reindex is not finished by mistake."""
+    @builtins.property
+    def drop_slides(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Resource names of slides that are deleted where they are still pending, for example since their
+        files are lost. A slide that was added meanwhile and is not named here keeps the reindex open.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        model_fingerprint: builtins.str = ...,
+        drop_slides: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["drop_slides", b"drop_slides", "model_fingerprint", b"model_fingerprint", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FinishReindexResponse(message.Message):
+    """Response of FinishReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: builtins.int
+    DROPPED_SLIDES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def collection(self) -> Collection:
+        """The collection with its new model."""
+
+    @builtins.property
+    def dropped_slides(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Resource names of the slides that were deleted."""
+
+    def __init__(
+        self,
+        *,
+        collection: Collection | None = ...,
+        dropped_slides: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["collection", b"collection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["collection", b"collection", "dropped_slides", b"dropped_slides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelReindexRequest(message.Message):
+    """Request of CancelReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`collections/{collection}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelReindexResponse(message.Message):
+    """Response of CancelReindex."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DISCARDED_SLIDES_FIELD_NUMBER: builtins.int
+    discarded_slides: builtins.int
+    """Slides that had been encoded anew."""
+    def __init__(
+        self,
+        *,
+        discarded_slides: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["discarded_slides", b"discarded_slides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

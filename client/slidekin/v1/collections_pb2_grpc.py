@@ -27,7 +27,13 @@ if _version_not_supported:
 
 class CollectionServiceStub:
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     def __init__(self, channel):
@@ -61,11 +67,42 @@ class CollectionServiceStub:
                 request_serializer=slidekin_dot_v1_dot_collections__pb2.DeleteCollectionRequest.SerializeToString,
                 response_deserializer=slidekin_dot_v1_dot_collections__pb2.DeleteCollectionResponse.FromString,
                 _registered_method=True)
+        self.StartReindex = channel.unary_unary(
+                '/slidekin.v1.CollectionService/StartReindex',
+                request_serializer=slidekin_dot_v1_dot_collections__pb2.StartReindexRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_collections__pb2.StartReindexResponse.FromString,
+                _registered_method=True)
+        self.GetReindex = channel.unary_unary(
+                '/slidekin.v1.CollectionService/GetReindex',
+                request_serializer=slidekin_dot_v1_dot_collections__pb2.GetReindexRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_collections__pb2.GetReindexResponse.FromString,
+                _registered_method=True)
+        self.ListPendingSlides = channel.unary_unary(
+                '/slidekin.v1.CollectionService/ListPendingSlides',
+                request_serializer=slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesResponse.FromString,
+                _registered_method=True)
+        self.FinishReindex = channel.unary_unary(
+                '/slidekin.v1.CollectionService/FinishReindex',
+                request_serializer=slidekin_dot_v1_dot_collections__pb2.FinishReindexRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_collections__pb2.FinishReindexResponse.FromString,
+                _registered_method=True)
+        self.CancelReindex = channel.unary_unary(
+                '/slidekin.v1.CollectionService/CancelReindex',
+                request_serializer=slidekin_dot_v1_dot_collections__pb2.CancelReindexRequest.SerializeToString,
+                response_deserializer=slidekin_dot_v1_dot_collections__pb2.CancelReindexResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer:
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     def CreateCollection(self, request, context):
@@ -104,6 +141,47 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartReindex(self, request, context):
+        """Begins to give a collection another model. One that is under way with the same model is returned
+        as it stands. FAILED_PRECONDITION where the collection has that model already (reason
+        MODEL_UNCHANGED) or is being given another one (REINDEX_IN_PROGRESS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReindex(self, request, context):
+        """Returns how far a collection's reindex is. FAILED_PRECONDITION where none is under way
+        (NO_REINDEX).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPendingSlides(self, request, context):
+        """Lists the slides that are not encoded anew yet, in order of insertion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishReindex(self, request, context):
+        """Puts the new codes in the place of the old ones, all in one step. Slides keep their names, facts,
+        thumbnails and times. FAILED_PRECONDITION where slides are pending that `drop_slides` does not
+        name (REINDEX_INCOMPLETE). A collection that has that model and no reindex is returned as it is,
+        so that the call may be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelReindex(self, request, context):
+        """Ends a reindex and throws away what was encoded anew. Nothing happens where none is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +210,31 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     request_deserializer=slidekin_dot_v1_dot_collections__pb2.DeleteCollectionRequest.FromString,
                     response_serializer=slidekin_dot_v1_dot_collections__pb2.DeleteCollectionResponse.SerializeToString,
             ),
+            'StartReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReindex,
+                    request_deserializer=slidekin_dot_v1_dot_collections__pb2.StartReindexRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_collections__pb2.StartReindexResponse.SerializeToString,
+            ),
+            'GetReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReindex,
+                    request_deserializer=slidekin_dot_v1_dot_collections__pb2.GetReindexRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_collections__pb2.GetReindexResponse.SerializeToString,
+            ),
+            'ListPendingSlides': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPendingSlides,
+                    request_deserializer=slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesResponse.SerializeToString,
+            ),
+            'FinishReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishReindex,
+                    request_deserializer=slidekin_dot_v1_dot_collections__pb2.FinishReindexRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_collections__pb2.FinishReindexResponse.SerializeToString,
+            ),
+            'CancelReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelReindex,
+                    request_deserializer=slidekin_dot_v1_dot_collections__pb2.CancelReindexRequest.FromString,
+                    response_serializer=slidekin_dot_v1_dot_collections__pb2.CancelReindexResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'slidekin.v1.CollectionService', rpc_method_handlers)
@@ -142,7 +245,13 @@ def add_CollectionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CollectionService:
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     @staticmethod
@@ -270,6 +379,141 @@ class CollectionService:
             '/slidekin.v1.CollectionService/DeleteCollection',
             slidekin_dot_v1_dot_collections__pb2.DeleteCollectionRequest.SerializeToString,
             slidekin_dot_v1_dot_collections__pb2.DeleteCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.CollectionService/StartReindex',
+            slidekin_dot_v1_dot_collections__pb2.StartReindexRequest.SerializeToString,
+            slidekin_dot_v1_dot_collections__pb2.StartReindexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.CollectionService/GetReindex',
+            slidekin_dot_v1_dot_collections__pb2.GetReindexRequest.SerializeToString,
+            slidekin_dot_v1_dot_collections__pb2.GetReindexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPendingSlides(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.CollectionService/ListPendingSlides',
+            slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesRequest.SerializeToString,
+            slidekin_dot_v1_dot_collections__pb2.ListPendingSlidesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.CollectionService/FinishReindex',
+            slidekin_dot_v1_dot_collections__pb2.FinishReindexRequest.SerializeToString,
+            slidekin_dot_v1_dot_collections__pb2.FinishReindexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/slidekin.v1.CollectionService/CancelReindex',
+            slidekin_dot_v1_dot_collections__pb2.CancelReindexRequest.SerializeToString,
+            slidekin_dot_v1_dot_collections__pb2.CancelReindexResponse.FromString,
             options,
             channel_credentials,
             insecure,

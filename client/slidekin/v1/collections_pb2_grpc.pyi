@@ -28,7 +28,13 @@ GRPC_VERSION: str
 
 class CollectionServiceStub:
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     @_typing.overload
@@ -47,11 +53,36 @@ class CollectionServiceStub:
     """Changes a collection's display name or description."""
     DeleteCollection: _grpc.UnaryUnaryMultiCallable[_collections_pb2.DeleteCollectionRequest, _collections_pb2.DeleteCollectionResponse]
     """Deletes a collection. FAILED_PRECONDITION where it holds slides and `force` is not set."""
+    StartReindex: _grpc.UnaryUnaryMultiCallable[_collections_pb2.StartReindexRequest, _collections_pb2.StartReindexResponse]
+    """Begins to give a collection another model. One that is under way with the same model is returned
+    as it stands. FAILED_PRECONDITION where the collection has that model already (reason
+    MODEL_UNCHANGED) or is being given another one (REINDEX_IN_PROGRESS).
+    """
+    GetReindex: _grpc.UnaryUnaryMultiCallable[_collections_pb2.GetReindexRequest, _collections_pb2.GetReindexResponse]
+    """Returns how far a collection's reindex is. FAILED_PRECONDITION where none is under way
+    (NO_REINDEX).
+    """
+    ListPendingSlides: _grpc.UnaryUnaryMultiCallable[_collections_pb2.ListPendingSlidesRequest, _collections_pb2.ListPendingSlidesResponse]
+    """Lists the slides that are not encoded anew yet, in order of insertion."""
+    FinishReindex: _grpc.UnaryUnaryMultiCallable[_collections_pb2.FinishReindexRequest, _collections_pb2.FinishReindexResponse]
+    """Puts the new codes in the place of the old ones, all in one step. Slides keep their names, facts,
+    thumbnails and times. FAILED_PRECONDITION where slides are pending that `drop_slides` does not
+    name (REINDEX_INCOMPLETE). A collection that has that model and no reindex is returned as it is,
+    so that the call may be repeated.
+    """
+    CancelReindex: _grpc.UnaryUnaryMultiCallable[_collections_pb2.CancelReindexRequest, _collections_pb2.CancelReindexResponse]
+    """Ends a reindex and throws away what was encoded anew. Nothing happens where none is under way."""
 
 @_typing.type_check_only
 class CollectionServiceAsyncStub(CollectionServiceStub):
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -67,10 +98,35 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """Changes a collection's display name or description."""
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_collections_pb2.DeleteCollectionRequest, _collections_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
     """Deletes a collection. FAILED_PRECONDITION where it holds slides and `force` is not set."""
+    StartReindex: _aio.UnaryUnaryMultiCallable[_collections_pb2.StartReindexRequest, _collections_pb2.StartReindexResponse]  # type: ignore[assignment]
+    """Begins to give a collection another model. One that is under way with the same model is returned
+    as it stands. FAILED_PRECONDITION where the collection has that model already (reason
+    MODEL_UNCHANGED) or is being given another one (REINDEX_IN_PROGRESS).
+    """
+    GetReindex: _aio.UnaryUnaryMultiCallable[_collections_pb2.GetReindexRequest, _collections_pb2.GetReindexResponse]  # type: ignore[assignment]
+    """Returns how far a collection's reindex is. FAILED_PRECONDITION where none is under way
+    (NO_REINDEX).
+    """
+    ListPendingSlides: _aio.UnaryUnaryMultiCallable[_collections_pb2.ListPendingSlidesRequest, _collections_pb2.ListPendingSlidesResponse]  # type: ignore[assignment]
+    """Lists the slides that are not encoded anew yet, in order of insertion."""
+    FinishReindex: _aio.UnaryUnaryMultiCallable[_collections_pb2.FinishReindexRequest, _collections_pb2.FinishReindexResponse]  # type: ignore[assignment]
+    """Puts the new codes in the place of the old ones, all in one step. Slides keep their names, facts,
+    thumbnails and times. FAILED_PRECONDITION where slides are pending that `drop_slides` does not
+    name (REINDEX_INCOMPLETE). A collection that has that model and no reindex is returned as it is,
+    so that the call may be repeated.
+    """
+    CancelReindex: _aio.UnaryUnaryMultiCallable[_collections_pb2.CancelReindexRequest, _collections_pb2.CancelReindexResponse]  # type: ignore[assignment]
+    """Ends a reindex and throws away what was encoded anew. Nothing happens where none is under way."""
 
 class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Collections of slides. A collection is one index (an anatomic site, a hospital, a tenant), bound
-    for life to one model fingerprint.
+    to one model fingerprint; only a reindex binds it to another one.
+
+    A reindex: StartReindex, then for every slide of ListPendingSlides an AddSlide with `for_reindex`,
+    then FinishReindex. Searches use the old codes until it is finished, and the new ones from then
+    on. Its slides are on disk as they are acknowledged, so that it is resumed after any interruption
+    by listing what is pending. Slides may be added, replaced, changed and deleted meanwhile: one that
+    is added or replaced becomes pending, what is deleted goes from the reindex too.
     """
 
     @_abc_1.abstractmethod
@@ -114,5 +170,54 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collections_pb2.DeleteCollectionResponse, _abc.Awaitable[_collections_pb2.DeleteCollectionResponse]]:
         """Deletes a collection. FAILED_PRECONDITION where it holds slides and `force` is not set."""
+
+    @_abc_1.abstractmethod
+    def StartReindex(
+        self,
+        request: _collections_pb2.StartReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collections_pb2.StartReindexResponse, _abc.Awaitable[_collections_pb2.StartReindexResponse]]:
+        """Begins to give a collection another model. One that is under way with the same model is returned
+        as it stands. FAILED_PRECONDITION where the collection has that model already (reason
+        MODEL_UNCHANGED) or is being given another one (REINDEX_IN_PROGRESS).
+        """
+
+    @_abc_1.abstractmethod
+    def GetReindex(
+        self,
+        request: _collections_pb2.GetReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collections_pb2.GetReindexResponse, _abc.Awaitable[_collections_pb2.GetReindexResponse]]:
+        """Returns how far a collection's reindex is. FAILED_PRECONDITION where none is under way
+        (NO_REINDEX).
+        """
+
+    @_abc_1.abstractmethod
+    def ListPendingSlides(
+        self,
+        request: _collections_pb2.ListPendingSlidesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collections_pb2.ListPendingSlidesResponse, _abc.Awaitable[_collections_pb2.ListPendingSlidesResponse]]:
+        """Lists the slides that are not encoded anew yet, in order of insertion."""
+
+    @_abc_1.abstractmethod
+    def FinishReindex(
+        self,
+        request: _collections_pb2.FinishReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collections_pb2.FinishReindexResponse, _abc.Awaitable[_collections_pb2.FinishReindexResponse]]:
+        """Puts the new codes in the place of the old ones, all in one step. Slides keep their names, facts,
+        thumbnails and times. FAILED_PRECONDITION where slides are pending that `drop_slides` does not
+        name (REINDEX_INCOMPLETE). A collection that has that model and no reindex is returned as it is,
+        so that the call may be repeated.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelReindex(
+        self,
+        request: _collections_pb2.CancelReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collections_pb2.CancelReindexResponse, _abc.Awaitable[_collections_pb2.CancelReindexResponse]]:
+        """Ends a reindex and throws away what was encoded anew. Nothing happens where none is under way."""
 
 def add_CollectionServiceServicer_to_server(servicer: CollectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

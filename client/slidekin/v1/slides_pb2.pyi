@@ -125,10 +125,18 @@ class AddSlideHeader(message.Message):
     REPLACE_FIELD_NUMBER: builtins.int
     MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
     THUMBNAIL_FIELD_NUMBER: builtins.int
+    FOR_REINDEX_FIELD_NUMBER: builtins.int
     replace: builtins.bool
     """Replace a slide of the same name, in one step: searches see the old one or the new one."""
     model_fingerprint: builtins.str
     """Fingerprint of the model that made the codes, where patches are codes. Ignored for images."""
+    for_reindex: builtins.bool
+    """Encode the slide anew for the collection's reindex, see CollectionService. Of `slide` only the
+    name counts, and `content_digest` where it is stated: the slide must still be that one
+    (SLIDE_CHANGED). Facts and thumbnails are those of the slide as it is held, whose patches must
+    be sent at their places and in their order (ExportSlides tells them). `replace` is ignored. One
+    that is encoded anew already is answered before any patch travels.
+    """
     @builtins.property
     def slide(self) -> Slide:
         """The slide to add; `name` says where."""
@@ -144,10 +152,11 @@ class AddSlideHeader(message.Message):
         replace: builtins.bool = ...,
         model_fingerprint: builtins.str = ...,
         thumbnail: common_pb2.Image | None = ...,
+        for_reindex: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["for_reindex", b"for_reindex", "model_fingerprint", b"model_fingerprint", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

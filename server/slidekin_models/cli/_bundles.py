@@ -1,4 +1,4 @@
-"""``models build`` and ``models verify``."""
+"""``models build``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slidekin_models.bundle import Bundle, build_bundle, verify_bundle
+from slidekin_models.bundle import Bundle, build_bundle
 from slidekin_models.cli._app import OutOption, app, plain_errors
 
 
@@ -20,17 +20,11 @@ def build(
 ) -> None:
     """Build the bundle that a configuration chooses."""
     with plain_errors():
-        _print(build_bundle(config, out, replace=replace), out)
+        print_bundle(build_bundle(config, out, replace=replace), out)
 
 
-@app.command()
-def verify(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")]) -> None:
-    """Check a bundle's weights against its manifests."""
-    with plain_errors():
-        _print(verify_bundle(bundle), bundle)
-
-
-def _print(bundle: Bundle, directory: Path) -> None:
+def print_bundle(bundle: Bundle, directory: Path) -> None:
+    """Say what a bundle holds."""
     typer.echo(f"bundle       {directory}")
     typer.echo(f"fingerprint  {bundle.fingerprint[:16]}")
     for role, entry in (("vqvae", bundle.networks.vqvae), ("texture", bundle.networks.texture)):

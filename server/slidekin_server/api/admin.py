@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +13,11 @@ from slidekin_server.api.validation import refuse
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.names import parse_snapshot_name, slide_name, snapshot_name
+from slidekin_server.archive.served import ServedModel, ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.config import Limits
-from slidekin_server.encoding import EncoderState, EncoderStatus
+from slidekin_server.encoding import EncoderState
 from slidekin_server.storage import DamagedSnapshotError, NewerSchemaError, Snapshot
 
 _STATES = {
@@ -39,8 +39,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         workers: Where they are made and read.
         limits: What a client must keep within.
         version: Version of the service.
-        bundle: The model that is served; None where none is.
-        encoder_status: Gives the encoders' state; not asked without a model.
+        models: What is served.
     """
 
     def __init__(
@@ -51,16 +50,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         limits: Limits,
         *,
         version: str,
-        bundle: ModelBundle | None,
-        encoder_status: Callable[[], EncoderStatus] | None,
+        models: ServedModels,
     ) -> None:
         self._archive = archive
         self._backup = backup
         self._workers = workers
         self._limits = limits
         self._version = version
-        self._bundle = bundle
-        self._encoder_status = encoder_status
+        self._models = models
         self._started = datetime.now(UTC)
 
     async def GetStatus(  # noqa: N802
@@ -95,12 +92,13 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             damaged_slide_count=len(damaged),
             damaged_slides=damaged[:_MAX_DAMAGED],
         )
-        if self._encoder_status is not None:
-            status = self._encoder_status()
-            response.encoder_state = _STATES[status.state]
-            response.encoder_message = status.message
-        if self._bundle is not None:
-            response.model.CopyFrom(_model(self._bundle))
+        response.models.extend(
+            _served(model, active=number == 0) for number, model in enumerate(self._models.all())
+        )
+        for active in response.models[:1]:
+            response.model.CopyFrom(active.model)
+            response.encoder_state = active.encoder_state
+            response.encoder_message = active.encoder_message
         return response
 
     async def CreateSnapshot(  # noqa: N802
@@ -155,6 +153,17 @@ def _snapshot(snapshot: Snapshot) -> admin_pb2.Snapshot:
         slide_count=snapshot.slide_count,
         patch_count=snapshot.patch_count,
         damaged_slide_count=snapshot.damaged_slide_count,
+    )
+
+
+def _served(model: ServedModel, *, active: bool) -> admin_pb2.ServedModel:
+    status = model.encoder.status
+    return admin_pb2.ServedModel(
+        model=_model(model.bundle),
+        name=model.bundle.folder.name,
+        active=active,
+        encoder_state=_STATES[status.state],
+        encoder_message=status.message,
     )
 
 

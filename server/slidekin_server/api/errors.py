@@ -13,6 +13,7 @@ from slidekin_server.api.validation import InvalidRequestError, Violation
 from slidekin_server.archive.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
+    ModelChangedError,
     NotFoundError,
     NotLoadedError,
     PreconditionError,
@@ -43,6 +44,7 @@ DOMAIN = "slidekin"
 _LOADING_RETRY_S = 2.0
 _STORE_RETRY_S = 5.0
 _STREAMS_RETRY_S = 1.0
+_MODEL_RETRY_S = 0.1
 _MAX_RESOURCES = 20
 """Named in one status: trailing metadata must stay within some kilobytes."""
 _MAX_MESSAGE_CHARACTERS = 2000
@@ -128,6 +130,11 @@ def _(error: PreconditionError) -> status_pb2.Status:
 @status_of.register
 def _(error: NotLoadedError) -> status_pb2.Status:
     return _unavailable(str(error), error.reason, _LOADING_RETRY_S)
+
+
+@status_of.register
+def _(error: ModelChangedError) -> status_pb2.Status:
+    return _unavailable(str(error), error.reason, _MODEL_RETRY_S)
 
 
 @status_of.register

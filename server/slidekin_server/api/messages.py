@@ -61,7 +61,7 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def collection(view: View) -> collections_pb2.Collection:
+def collection(view: View, *, reindex_fingerprint: str) -> collections_pb2.Collection:
     """Return a collection as it stands."""
     record = view.collection
     return collections_pb2.Collection(
@@ -73,8 +73,9 @@ def collection(view: View) -> collections_pb2.Collection:
         hamming_threshold_bits=record.hamming_threshold_bits,
         slide_count=len(view.facts),
         patch_count=view.facts.patch_count,
-        index_version=view.snapshot.version,
+        index_version=view.version,
         create_time=timestamp(record.create_time),
+        reindex_model_fingerprint=reindex_fingerprint,
     )
 
 
@@ -151,7 +152,7 @@ def ranked_slides(
             if count
         ],
         query_patch_count=len(answer.patches),
-        index_version=view.snapshot.version,
+        index_version=view.version,
         model_fingerprint=view.collection.fingerprint,
         random_weights=random_weights,
         timings=search_pb2.SearchTimings(

@@ -18,8 +18,9 @@ from slidekin_server.api.validation import collection_id, refuse, slide_ids
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.collection import View
 from slidekin_server.archive.options import QueryOptions
-from slidekin_server.archive.patches import ImageEncoder, PatchSource, ServedModel
+from slidekin_server.archive.patches import PatchSource
 from slidekin_server.archive.search import PatchAnswer, Searcher, SlideAnswer
+from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
 from slidekin_server.telemetry import Metrics
@@ -40,8 +41,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         limits: Limits,
         options: OptionsReader,
         gate: StreamGate,
-        model: ServedModel | None,
-        encoder: ImageEncoder | None,
+        models: ServedModels,
     ) -> None:
         self._archive = archive
         self._searcher = searcher
@@ -50,8 +50,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self._limits = limits
         self._options = options
         self._gate = gate
-        self._model = model
-        self._encoder = encoder
+        self._models = models
 
     async def SearchSlide(  # type: ignore[override]  # noqa: N802  writes its answers itself
         self,
@@ -114,7 +113,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return self._fitting(
             search_pb2.SearchPatchesResponse(
                 patch_hits=await self._bags(view, answers, options),
-                index_version=view.snapshot.version,
+                index_version=view.version,
                 model_fingerprint=view.collection.fingerprint,
                 random_weights=self._random_weights(view),
             )
@@ -167,16 +166,11 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> PatchSource:
         return PatchSource(
             view.collection,
-            model=self._model,
-            encoder=self._encoder,
+            models=self._models,
             stated_fingerprint=stated_fingerprint,
             time_left_s=context.time_remaining,
         )
 
     def _random_weights(self, view: View) -> bool:
-        model = self._model
-        return (
-            model is not None
-            and model.random_weights
-            and model.fingerprint == view.collection.fingerprint
-        )
+        model = self._models.find(view.collection.fingerprint)
+        return model is not None and model.bundle.random_weights

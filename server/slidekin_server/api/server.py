@@ -31,12 +31,11 @@ from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
 from slidekin_server.archive.options import Profile
-from slidekin_server.archive.patches import ServedModel
+from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.archive.search import Searcher
+from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
-from slidekin_server.bundle import ModelBundle
 from slidekin_server.config import Limits
-from slidekin_server.encoding import Encoder
 from slidekin_server.telemetry import CallObserver, Metrics
 
 SERVICES = tuple(
@@ -54,6 +53,7 @@ class Parts:
     archive: Archive
     backup: Backup
     ingest: SlideIngest
+    reindexer: Reindexer
     searcher: Searcher
     workers: Workers
     metrics: Metrics
@@ -61,8 +61,7 @@ class Parts:
     limits: Limits
     profiles: Mapping[str, Profile]
     version: str
-    bundle: ModelBundle | None
-    encoder: Encoder | None
+    models: ServedModels
 
 
 def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
@@ -72,7 +71,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
         parts: What the servicers call.
         reflected: Offer server reflection.
     """
-    limits, bundle, encoder = parts.limits, parts.bundle, parts.encoder
+    limits, models = parts.limits, parts.models
     server = aio.server(
         interceptors=[CallObserver(parts.metrics), ErrorMapper()],
         options=[
@@ -88,28 +87,20 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             ("grpc.so_reuseport", 0),
         ],
     )
-    model = None
-    if bundle is not None:
-        model = ServedModel(
-            fingerprint=bundle.fingerprint,
-            texture_bits=bundle.texture_bits,
-            hamming_threshold_bits=bundle.hamming_threshold_bits,
-            random_weights=bundle.random_weights,
-        )
     gate = StreamGate(limits.max_open_streams)
     collections_pb2_grpc.add_CollectionServiceServicer_to_server(
-        CollectionServicer(parts.archive, parts.workers, model), server
+        CollectionServicer(parts.archive, parts.reindexer, parts.workers, models), server
     )
     slides_pb2_grpc.add_SlideServiceServicer_to_server(
         SlideServicer(
             parts.archive,
             parts.ingest,
+            parts.reindexer,
             parts.workers,
             parts.metrics,
             limits=limits,
             gate=gate,
-            model=model,
-            encoder=encoder,
+            models=models,
         ),
         server,
     )
@@ -122,8 +113,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             limits=limits,
             options=OptionsReader(parts.profiles, limits),
             gate=gate,
-            model=model,
-            encoder=encoder,
+            models=models,
         ),
         server,
     )
@@ -134,8 +124,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             parts.workers,
             limits,
             version=parts.version,
-            bundle=bundle,
-            encoder_status=None if encoder is None else lambda: encoder.status,
+            models=models,
         ),
         server,
     )

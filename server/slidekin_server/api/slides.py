@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from grpc.aio import ServicerContext
@@ -21,13 +22,19 @@ from slidekin_server.api.validation import (
     slide_ids,
 )
 from slidekin_server.archive.archive import Added, Archive
-from slidekin_server.archive.errors import NotFoundError, slides_not_found
+from slidekin_server.archive.errors import (
+    ModelChangedError,
+    NotFoundError,
+    slides_not_found,
+)
 from slidekin_server.archive.ingest import Incoming, SlideIngest
-from slidekin_server.archive.names import ANY_COLLECTION, slide_name
-from slidekin_server.archive.patches import ImageEncoder, PatchSource, ServedModel
+from slidekin_server.archive.names import ANY_COLLECTION, collection_name, slide_name
+from slidekin_server.archive.patches import PatchSource, stack
+from slidekin_server.archive.reindex import Reindexer, slide_changed
+from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
-from slidekin_server.storage import SlideFacts
+from slidekin_server.storage import CollectionRecord, SlideFacts
 from slidekin_server.telemetry import Metrics
 
 _MUTABLE = frozenset({"label", "attributes"})
@@ -42,22 +49,22 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         self,
         archive: Archive,
         ingest: SlideIngest,
+        reindexer: Reindexer,
         workers: Workers,
         metrics: Metrics,
         *,
         limits: Limits,
         gate: StreamGate,
-        model: ServedModel | None,
-        encoder: ImageEncoder | None,
+        models: ServedModels,
     ) -> None:
         self._archive = archive
         self._ingest = ingest
+        self._reindexer = reindexer
         self._workers = workers
         self._metrics = metrics
         self._limits = limits
         self._gate = gate
-        self._model = model
-        self._encoder = encoder
+        self._models = models
 
     async def AddSlide(  # noqa: N802
         self,
@@ -68,6 +75,8 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         with self._gate.open():
             stream = aiter(request_iterator)
             header = (await first(stream)).header
+            if header.for_reindex:
+                return await self._add_to_reindex(header, stream, context)
             collection, incoming = self._incoming(header)
             added = self._ingest.recognise(collection, incoming)
             if added is not None:
@@ -77,19 +86,63 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
                 size_px=(incoming.facts.width_px, incoming.facts.height_px),
                 pictures=incoming.patch_pictures,
             )
-            source = PatchSource(
-                self._archive.view(collection).collection,
-                model=self._model,
-                encoder=self._encoder,
-                stated_fingerprint=header.model_fingerprint,
-                time_left_s=context.time_remaining,
-            )
+            source = self._source(self._archive.view(collection).collection, header, context)
             end = StreamEnd()
             patches = await self._ingest.encode(
                 collection, incoming, batches(stream, reader, self._metrics, end=end), source
             )
             end.require(slide_name(collection, incoming.facts.slide_id), received=len(patches))
-            return _added(await self._ingest.store(collection, incoming, patches))
+            return _added(
+                await self._ingest.store(
+                    collection, incoming, patches, fingerprint=source.fingerprint
+                )
+            )
+
+    async def _add_to_reindex(
+        self,
+        header: slides_pb2.AddSlideHeader,
+        stream: AsyncIterator[slides_pb2.AddSlideRequest],
+        context: ServicerContext[Any, Any],
+    ) -> slides_pb2.AddSlideResponse:
+        """Encode a slide anew: stored on return, for the day its collection's reindex ends."""
+        collection, slide = slide_ids("header.slide.name", header.slide.name)
+        reindex = self._reindexer.get(collection)
+        held = reindex.view.slide(slide)
+        if header.slide.content_digest not in ("", held.content_digest):
+            raise slide_changed(slide_name(collection, slide))
+        facts = held.facts
+        added = self._reindexer.held_already(reindex, slide)
+        if added is None:
+            reader = PatchReader(self._limits, size_px=(facts.width_px, facts.height_px))
+            source = self._source(
+                replace(reindex.draft.collection, name=collection), header, context
+            )
+            end = StreamEnd()
+            patches = await self._ingest.encode(
+                collection,
+                Incoming(facts, replace=False),
+                batches(stream, reader, self._metrics, end=end),
+                source,
+            )
+            end.require(slide_name(collection, slide), received=len(patches))
+            added = await self._workers.write(
+                self._reindexer.add_slide, reindex, slide, stack(patches)
+            )
+        record = replace(added.record, collection=collection)
+        return _added(replace(added, record=record))
+
+    def _source(
+        self,
+        collection: CollectionRecord,
+        header: slides_pb2.AddSlideHeader,
+        context: ServicerContext[Any, Any],
+    ) -> PatchSource:
+        return PatchSource(
+            collection,
+            models=self._models,
+            stated_fingerprint=header.model_fingerprint,
+            time_left_s=context.time_remaining,
+        )
 
     async def GetSlide(  # noqa: N802
         self,
@@ -208,11 +261,13 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
             view = self._archive.view(collection)
             for record in await self._workers.read(view.facts.select, slide_filter):
                 try:
-                    stored = await self._workers.read(
-                        self._archive.load_slide, collection, record.facts.slide_id
+                    now, stored = await self._workers.read(
+                        self._archive.stored, collection, record.facts.slide_id
                     )
                 except NotFoundError:
                     continue
+                if now.collection.fingerprint != view.collection.fingerprint:
+                    raise ModelChangedError(collection_name(collection))
                 yield slides_pb2.ExportSlidesResponse(
                     slide=messages.slide(stored.record),
                     patches=await self._workers.read(messages.patch_batch, stored.codes),

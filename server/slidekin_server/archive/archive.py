@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from slidekin_server import storage
 from slidekin_server.archive.collection import Collection, View
 from slidekin_server.archive.errors import (
     AlreadyExistsError,
+    ModelChangedError,
     NotLoadedError,
     PreconditionError,
-    collection_not_found,
     slides_not_found,
 )
 from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.archive.shelf import Shelf
 from slidekin_server.failpoints import Failpoint, failpoint
 from slidekin_server.index import warm_up
 from slidekin_server.storage import (
@@ -30,11 +30,15 @@ from slidekin_server.storage import (
     Store,
     StoredSlide,
     content_digest,
+    drafted_collection,
 )
 from slidekin_server.telemetry import Metrics, get_logger
 from slidekin_server.values import PatchCodes
 
 _log = get_logger(__name__)
+
+_PUBLISHED_WITHIN_S = 30.0
+_LOOK_AGAIN_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,17 @@ class Archive:
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
-        self._metrics = metrics
-        self._write_lock = threading.Lock()
-        self._collections: dict[str, Collection] = {}
-        self._loaded = False
+        self._shelf = Shelf(store, metrics)
+
+    @property
+    def shelf(self) -> Shelf:
+        """What is held in memory, for those who change it beside this class."""
+        return self._shelf
 
     @property
     def loaded(self) -> bool:
         """Whether every index is built."""
-        return self._loaded
+        return self._shelf.loaded
 
     def load(self, *, threads: int = 1) -> None:
         """Build every index from the store and load the kernels that searches need.
@@ -78,14 +84,19 @@ class Archive:
         """
         records = self._store.list_collections()
         warm_up()
-        with self._write_lock:
-            with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
-                loaded = pool.map(self._build, records)
-                self._collections = dict(
-                    zip((record.name for record in records), loaded, strict=True)
-                )
-            self._loaded = True
-            self._count()
+        with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
+            loaded = list(zip(records, pool.map(self._build, records), strict=True))
+        drafts = {
+            drafted: collection
+            for record, collection in loaded
+            if (drafted := drafted_collection(record.name)) is not None
+        }
+        collections = {
+            record.name: collection
+            for record, collection in loaded
+            if drafted_collection(record.name) is None
+        }
+        self._shelf.fill(collections, drafts)
 
     def _build(self, record: CollectionRecord) -> Collection:
         damaged: list[storage.DamagedSlideError] = []
@@ -112,12 +123,7 @@ class Archive:
             NotLoadedError: The indices are still being built.
             NotFoundError: There is no such collection.
         """
-        if not self._loaded:
-            raise NotLoadedError
-        collection = self._collections.get(collection_id)
-        if collection is None:
-            raise collection_not_found(collection_name(collection_id))
-        return collection
+        return self._shelf.find(collection_id)
 
     def view(self, collection_id: str) -> View:
         """Return a collection as it stands; raises as ``collection``."""
@@ -129,9 +135,9 @@ class Archive:
         Raises:
             NotLoadedError: The indices are still being built.
         """
-        if not self._loaded:
+        if not self.loaded:
             raise NotLoadedError
-        return [collection.view for collection in tuple(self._collections.values())]
+        return [collection.view for collection in self._shelf.collections.values()]
 
     def create_collection(self, record: CollectionRecord) -> View:
         """Create an empty collection; one that is held and equal is returned as it is.
@@ -140,13 +146,11 @@ class Archive:
             NotLoadedError: The indices are still being built.
             AlreadyExistsError: One of this name differs from the one asked for.
         """
-        with self._writing():
-            held = self._collections.get(record.name)
+        with self._shelf.writing():
+            held = self._shelf.collections.get(record.name)
             if held is None:
                 created = Collection(self._store.create_collection(record))
-                # Readers iterate without a lock, so the mapping is replaced, never changed.
-                self._collections = {**self._collections, record.name: created}
-                self._count()
+                self._shelf.put(record.name, created)
                 return created.view
         differences = [
             name
@@ -173,7 +177,7 @@ class Archive:
         self, collection_id: str, *, display_name: str | None = None, description: str | None = None
     ) -> View:
         """Change a collection's texts; None leaves one as it is. Raises as ``collection``."""
-        with self._writing():
+        with self._shelf.writing():
             collection = self.collection(collection_id)
             collection.describe(
                 self._store.update_collection(
@@ -190,7 +194,7 @@ class Archive:
             NotFoundError: There is no such collection.
             PreconditionError: It holds slides and ``force`` is not set.
         """
-        with self._writing():
+        with self._shelf.writing():
             self.collection(collection_id)
             try:
                 deleted = self._store.delete_collection(collection_id, force=force)
@@ -201,10 +205,7 @@ class Archive:
                     reason="COLLECTION_NOT_EMPTY",
                     subject=name,
                 ) from None
-            self._collections = {
-                name: held for name, held in self._collections.items() if name != collection_id
-            }
-            self._count()
+            self._shelf.take(collection_id)
             return len(deleted)
 
     def held_already(
@@ -244,20 +245,32 @@ class Archive:
         pictures: Pictures = NO_PICTURES,
         *,
         replace: bool = False,
+        fingerprint: str | None = None,
     ) -> Added:
         """Add a slide: durable and visible on return, in one step.
 
         A slide of the same name and content is left as it is (its label and attributes may have
         been changed since it was added), unless it is to be replaced and those differ.
 
+        Args:
+            collection_id: The collection.
+            facts: What is stated of it.
+            codes: Its patches.
+            pictures: What people look at.
+            replace: Put it in the place of another one of its name.
+            fingerprint: Model that made the codes; None: known to be the collection's.
+
         Raises:
+            ModelChangedError: The collection has another model by now.
             NotFoundError: There is no such collection.
             AlreadyExistsError: A slide of that name differs and is not to be replaced.
             StorageError: It could not be written, nothing changed; or a slide of that name is
                 damaged and is not to be replaced.
         """
-        with self._writing():
+        with self._shelf.writing():
             collection = self.collection(collection_id)
+            if fingerprint not in (None, collection.view.collection.fingerprint):
+                raise ModelChangedError(collection_name(collection_id))
             if not replace:
                 collection.view.require_sound(facts.slide_id)
             held = collection.view.facts.find(facts.slide_id)
@@ -267,18 +280,19 @@ class Archive:
                     return Added(
                         held,
                         already_present=True,
-                        index_version=collection.view.snapshot.version,
+                        index_version=collection.view.version,
                     )
                 if not replace:
                     raise _slide_exists(held)
             replaces = held is not None or facts.slide_id in collection.view.damaged
             added = self._store.add_slide(collection_id, facts, codes, pictures, replace=replaces)
+            self._shelf.drop_from_draft(collection_id, [facts.slide_id])
             collection.add(added.record, codes, added.replaced)
-            self._changed()
+            self._shelf.changed()
             return Added(
                 added.record,
                 already_present=False,
-                index_version=collection.view.snapshot.version,
+                index_version=collection.view.version,
             )
 
     def update_slide(
@@ -294,7 +308,7 @@ class Archive:
         Raises:
             NotFoundError: Collection or slide are not there.
         """
-        with self._writing():
+        with self._shelf.writing():
             collection = self.collection(collection_id)
             collection.view.slide(slide_id)
             record = self._store.update_slide(
@@ -309,13 +323,14 @@ class Archive:
         Raises:
             NotFoundError: Collection or slide are not there.
         """
-        with self._writing():
+        with self._shelf.writing():
             collection = self.collection(collection_id)
             if slide_id not in collection.view.damaged:
                 collection.view.slide(slide_id)
             record = self._store.delete_slide(collection_id, slide_id)
+            self._shelf.drop_from_draft(collection_id, [slide_id])
             collection.remove([record])
-            self._changed()
+            self._shelf.changed()
             return record
 
     def delete_patient(self, patient_id: str, *, collection_id: str | None) -> list[SlideRecord]:
@@ -329,14 +344,16 @@ class Archive:
             NotLoadedError: The indices are still being built.
             NotFoundError: There is no such collection.
         """
-        with self._writing():
+        with self._shelf.writing():
             if collection_id is not None:
                 self.collection(collection_id)
-            deleted = self._store.delete_patient(patient_id, collection=collection_id)
+            everywhere = self._store.delete_patient(patient_id, collection=collection_id)
+            deleted = [one for one in everywhere if drafted_collection(one.collection) is None]
             for name in {record.collection for record in deleted}:
                 gone = [record for record in deleted if record.collection == name]
+                self._shelf.drop_from_draft(name, [record.facts.slide_id for record in gone])
                 self.collection(name).remove(gone)
-                self._changed()
+                self._shelf.changed()
             return deleted
 
     def load_slide(self, collection_id: str, slide_id: str) -> StoredSlide:
@@ -351,6 +368,26 @@ class Archive:
         except storage.SlideNotFoundError:
             # Deleted since the look above.
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None
+
+    def stored(self, collection_id: str, slide_id: str) -> tuple[View, StoredSlide]:
+        """Read a slide with its codes, and the version of the collection that they belong to.
+
+        A collection that is given another model has new codes on disk a moment before searches
+        see them: such a moment is waited for.
+
+        Raises:
+            NotFoundError: Collection or slide are not there.
+            StorageError: It could not be read.
+        """
+        deadline = time.monotonic() + _PUBLISHED_WITHIN_S
+        while True:
+            view = self.view(collection_id)
+            stored = self.load_slide(collection_id, slide_id)
+            if stored.record.number in view.facts:
+                return view, stored
+            if time.monotonic() > deadline:
+                raise slides_not_found((slide_name(collection_id, slide_id),))
+            time.sleep(_LOOK_AGAIN_S)
 
     def pictures(
         self, collection_id: str, slide_id: str, *, patches: list[int], slide: bool
@@ -368,27 +405,6 @@ class Archive:
             )
         except storage.SlideNotFoundError:
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the lock of writers, but do not wait for it while the indices are being built."""
-        if not self._loaded:
-            raise NotLoadedError
-        with self._write_lock:
-            yield
-
-    def _changed(self) -> None:
-        self._metrics.index_versions.inc()
-        self._count()
-
-    def _count(self) -> None:
-        facts = [collection.view.facts for collection in self._collections.values()]
-        self._metrics.collections.set(len(facts))
-        self._metrics.slides.set(sum(len(held) for held in facts))
-        self._metrics.patches.set(sum(held.patch_count for held in facts))
-        self._metrics.damaged_slides.set(
-            sum(len(collection.view.damaged) for collection in self._collections.values())
-        )
 
 
 def _lasting(facts: SlideFacts) -> tuple[object, ...]:

@@ -31,11 +31,18 @@ class View:
     facts: Facts
     damaged: Map[str, DamagedSlideError] = field(default_factory=Map)
     """Slides whose checksums were wrong when the index was loaded, by id: held, never served."""
+    version_before: int = 0
+    """Versions that the collection had with an index before this one."""
 
     @property
     def name(self) -> str:
         """Resource name of the collection."""
         return collection_name(self.collection.name)
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of the collection's slides."""
+        return self.version_before + self.snapshot.version
 
     def slide_name(self, number: int) -> str:
         """Return a slide's resource name."""
@@ -139,9 +146,34 @@ class Collection:
                 damaged = _without(damaged, record.facts.slide_id)
         self._publish(facts, damaged)
 
+    def forget_damaged(self, slide_ids: Iterable[str]) -> None:
+        """Publish the collection without what was damaged of these slides."""
+        damaged = self._view.damaged
+        for slide_id in slide_ids:
+            damaged = _without(damaged, slide_id)
+        self._view = replace(self._view, damaged=damaged)
+
+    def become(self, record: CollectionRecord, slides: Iterable[SlideRecord], before: View) -> None:
+        """Take the place of another collection, with other codes of its slides.
+
+        Args:
+            record: What it is from now on.
+            slides: Facts of its slides, which are those of this collection, by number.
+            before: The last version of the other one.
+        """
+        facts = self._view.facts
+        self._view = View(
+            record,
+            self._index.snapshot(),
+            Facts.of((slide, facts.xy_px(slide.number)) for slide in slides),
+            version_before=before.version + 1,
+        )
+
     def _publish(self, facts: Facts, damaged: Map[str, DamagedSlideError]) -> None:
         failpoint(Failpoint.BEFORE_PUBLISH)
-        self._view = View(self._view.collection, self._index.snapshot(), facts, damaged)
+        self._view = replace(
+            self._view, snapshot=self._index.snapshot(), facts=facts, damaged=damaged
+        )
         failpoint(Failpoint.AFTER_PUBLISH)
 
 

@@ -4,8 +4,10 @@ ArchiveError
 ├─ NotFoundError             a collection or slide that is not there
 ├─ AlreadyExistsError        a name that is taken by something else
 ├─ PreconditionError         the archive's state forbids it
-│  └─ FingerprintMismatchError   codes of one model, collection of another
+│  ├─ FingerprintMismatchError   codes of one model, collection of another
+│  └─ ModelNotServedError        images for a collection whose model is not served
 ├─ InvalidArgumentError      a value that can never be right, with the field it stands in
+├─ ModelChangedError         the collection was given another model meanwhile
 └─ NotLoadedError            asked before the indices were loaded
 
 Each has a stable ``reason`` that programs may compare; messages are for people and name the cure.
@@ -65,6 +67,18 @@ class FingerprintMismatchError(PreconditionError):
         self.offered = offered
 
 
+class ModelNotServedError(PreconditionError):
+    """Images were offered to a collection whose model is not served."""
+
+    def __init__(self, *, collection: str, held: str) -> None:
+        super().__init__(
+            f"{collection} holds codes of model {held}, which this service does not serve: send "
+            "codes of that model, have it served, or reindex the collection with one that is",
+            reason="MODEL_NOT_SERVED",
+            subject=collection,
+        )
+
+
 class InvalidArgumentError(ArchiveError):
     """A value that no state of the archive would admit."""
 
@@ -72,6 +86,17 @@ class InvalidArgumentError(ArchiveError):
         super().__init__(f"{field}: {description}", reason=reason)
         self.field = field
         self.description = description
+
+
+class ModelChangedError(ArchiveError):
+    """A collection was reindexed while patches were being encoded with its old model."""
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(
+            f"{collection} was given another model meanwhile: nothing was stored or left half, ask "
+            "again",
+            reason="MODEL_CHANGED",
+        )
 
 
 class NotLoadedError(ArchiveError):

@@ -169,7 +169,7 @@ class Facts:
         """
         chosen = self._chosen(slide_filter)
         excluded = self._excluded(slide_filter)
-        numbers = self._numbers() if chosen is None else sorted(chosen)
+        numbers = self.numbers() if chosen is None else sorted(chosen)
         records: list[SlideRecord] = []
         for position in range(bisect_right(numbers, after), len(numbers)):
             if limit is not None and len(records) >= limit:
@@ -178,7 +178,8 @@ class Facts:
                 records.append(self.by_number[numbers[position]])
         return records
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """Return the numbers of all slides, ascending."""
         numbers = self._cache.get("numbers")
         if not isinstance(numbers, list):
             numbers = sorted(self.by_number)

@@ -52,7 +52,7 @@ class SlideIngest:
         held = self._archive.held_already(collection_id, incoming.facts, replace=incoming.replace)
         if held is None:
             return None
-        version = self._archive.view(collection_id).snapshot.version
+        version = self._archive.view(collection_id).version
         return Added(held, already_present=True, index_version=version)
 
     async def encode(
@@ -87,9 +87,20 @@ class SlideIngest:
         return coded
 
     async def store(
-        self, collection_id: str, incoming: Incoming, patches: Sequence[CodedPatch]
+        self,
+        collection_id: str,
+        incoming: Incoming,
+        patches: Sequence[CodedPatch],
+        *,
+        fingerprint: str,
     ) -> Added:
         """Store a slide whose patches have all arrived: durable and visible on return.
+
+        Args:
+            collection_id: Where to.
+            incoming: What arrived beside the codes.
+            patches: The codes.
+            fingerprint: Model that made them.
 
         Raises:
             ArchiveError: The slide was refused.
@@ -103,5 +114,6 @@ class SlideIngest:
                     stack(patches),
                     incoming.pictures(),
                     replace=incoming.replace,
+                    fingerprint=fingerprint,
                 )
             )

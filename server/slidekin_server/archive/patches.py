@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from slidekin_server.archive.errors import (
     FingerprintMismatchError,
     InvalidArgumentError,
+    ModelNotServedError,
     PreconditionError,
 )
 from slidekin_server.archive.names import collection_name
+from slidekin_server.archive.served import ServedModels
 from slidekin_server.encoding import EncodedPatch, ImageRefusedError, PatchImage
 from slidekin_server.storage import CollectionRecord
 from slidekin_server.values import PatchCodes
-
-
-class ImageEncoder(Protocol):
-    """What turns images into codes; ``slidekin_server.encoding.Encoder`` in production."""
-
-    async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
-        """Encode one image, waiting for a place in the queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """The model whose networks run behind the encoder."""
-
-    fingerprint: str
-    texture_bits: int
-    hamming_threshold_bits: int
-    random_weights: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +48,7 @@ class PatchSource:
 
     Args:
         collection: The collection that the codes are for.
-        model: What is served; None where the service has no encoders.
-        encoder: Its encoder.
+        models: What is served.
         stated_fingerprint: Of the model that made the stream's ready-made codes; may be empty.
         time_left_s: What is left of the call's deadline; None: unlimited.
     """
@@ -74,14 +57,13 @@ class PatchSource:
         self,
         collection: CollectionRecord,
         *,
-        model: ServedModel | None,
-        encoder: ImageEncoder | None,
+        models: ServedModels,
         stated_fingerprint: str,
         time_left_s: Callable[[], float | None],
     ) -> None:
         self._collection = collection
-        self._model = model
-        self._encoder = encoder
+        self._model = models.find(collection.fingerprint)
+        self._any_served = models.active() is not None
         self._stated_fingerprint = stated_fingerprint
         self._time_left_s = time_left_s
 
@@ -110,19 +92,19 @@ class PatchSource:
                     reason="TEXTURE_WIDTH",
                 )
             return
-        if self._model is None or self._encoder is None:
+        if not self._any_served:
             raise PreconditionError(
                 "this service runs without encoders: send codes, or serve a model",
                 reason="NO_ENCODER",
                 subject=name,
             )
-        if self._model.fingerprint != self._collection.fingerprint:
-            raise FingerprintMismatchError(
-                collection=name,
-                held=self._collection.fingerprint,
-                offered=self._model.fingerprint,
-                cure="the service's model encodes the images; use a collection of that model",
-            )
+        if self._model is None:
+            raise ModelNotServedError(collection=name, held=self._collection.fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model that makes, or made, the codes."""
+        return self._collection.fingerprint
 
     async def code(self, patch: Patch) -> CodedPatch:
         """Return a patch with its code, encoding it where it is an image. ``check`` comes first.
@@ -133,9 +115,9 @@ class PatchSource:
         """
         content = patch.content
         if isinstance(content, PatchImage):
-            assert self._encoder is not None, "check refuses images without an encoder"
+            assert self._model is not None, "check refuses images whose model is not served"
             try:
-                content = await self._encoder.encode(content, timeout_s=self._time_left_s())
+                content = await self._model.encoder.encode(content, timeout_s=self._time_left_s())
             except ImageRefusedError as error:
                 raise InvalidArgumentError(
                     f"patches[{patch.index}].image", str(error), reason="IMAGE_REFUSED"

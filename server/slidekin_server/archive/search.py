@@ -64,6 +64,8 @@ class SearchSettings:
     """HYBRID: a patch with fewer guided hits is searched exactly."""
     exact_limit: int = 100
     """Hits of one patch in an exact scan."""
+    scan_threads: int = 1
+    """Threads that share one exact scan."""
 
 
 class Searcher:
@@ -111,8 +113,7 @@ class Searcher:
             NotLoadedError, NotFoundError: Collection or slide are not to be had.
             StorageError: The slide could not be read.
         """
-        stored = await self._workers.read(self._archive.load_slide, collection_id, slide_id)
-        view = self._archive.view(collection_id)
+        view, stored = await self._workers.read(self._archive.stored, collection_id, slide_id)
         left_out = options.filter.exclude_slide_ids | {slide_id}
         options = replace(options, filter=replace(options.filter, exclude_slide_ids=left_out))
         query = await self._begin(view, options)
@@ -200,8 +201,11 @@ class _Query:
 
     async def search_all(self, patches: Sequence[CodedPatch]) -> None:
         """Search patches whose codes are known."""
-        for start in range(0, len(patches), CODES_PER_CHUNK):
-            await self._search(patches[start : start + CODES_PER_CHUNK])
+        # A scan reads the index once for all patches that it is given together.
+        scanned = self._options.mode is SearchMode.EXACT
+        step = max(1, len(patches)) if scanned else CODES_PER_CHUNK
+        for start in range(0, len(patches), step):
+            await self._search(patches[start : start + step])
 
     def answers(self) -> list[PatchAnswer]:
         """Return the answers so far, by index of their patches."""
@@ -224,6 +228,7 @@ class _Query:
                     self._options,
                     admitted=self._admitted,
                     threshold_bits=self._threshold_bits,
+                    scan_threads=self._settings.scan_threads,
                 )
             )
         ended = time.perf_counter()
@@ -258,6 +263,7 @@ class _Query:
                 limit=options.exact_limit,
                 max_distance_bits=options.exact_max_distance_bits,
                 admitted=self._admitted,
+                threads=self._settings.scan_threads,
             )
         else:
             bags = [

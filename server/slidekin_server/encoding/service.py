@@ -75,7 +75,7 @@ class Encoder:
         bundle: ModelBundle,
         *,
         url: str,
-        max_in_flight: int,
+        turns: asyncio.Semaphore,
         timeout_s: float,
         canary_interval_s: float,
         retry_interval_s: float,
@@ -88,7 +88,7 @@ class Encoder:
         Args:
             bundle: The model that Triton serves.
             url: ``HOST:PORT`` of Triton's gRPC interface.
-            max_in_flight: Patches at Triton at the same time.
+            turns: Bounds the patches at Triton at the same time; shared by all its encoders.
             timeout_s: Longest time of one patch at Triton.
             canary_interval_s: Between two checks while all is well.
             retry_interval_s: Between two checks while it is not.
@@ -101,8 +101,9 @@ class Encoder:
         """
         self._canary = Canary.load(bundle)
         self._semantic_order = bundle.semantic_order
+        self._model_label = bundle.fingerprint[:12]
         self._triton = TritonClient(bundle, url=url, retry_after_s=retry_interval_s)
-        self._turns = asyncio.Semaphore(max_in_flight)
+        self._turns = turns
         self._timeout_s = timeout_s
         self._canary_interval_s = canary_interval_s
         self._retry_interval_s = retry_interval_s
@@ -263,8 +264,13 @@ class Encoder:
             return
         write = _log.info if state is EncoderState.READY else _log.warning
         if state is not self._status.state:
-            write("encoders changed state", encoder_state=state.value, problem=message)
+            write(
+                "encoders changed state",
+                model=self._model_label,
+                encoder_state=state.value,
+                problem=message,
+            )
         self._status = status
-        self._metrics.encoder_state.state(state.value)
+        self._metrics.encoder_state.labels(self._model_label).state(state.value)
         if self._on_change:
             self._on_change(status)

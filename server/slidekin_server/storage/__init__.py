@@ -31,6 +31,8 @@ from .records import (
     SlideFacts,
     SlideRecord,
     StoredSlide,
+    draft_name,
+    drafted_collection,
 )
 from .recovery import open_store, verify_store, with_advice
 from .snapshots import Snapshot, Snapshots, check_snapshot, is_snapshot, restore_snapshot
@@ -73,6 +75,8 @@ __all__ = [
     "Survey",
     "check_snapshot",
     "content_digest",
+    "draft_name",
+    "drafted_collection",
     "is_snapshot",
     "open_store",
     "restore_snapshot",

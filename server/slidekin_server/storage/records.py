@@ -9,6 +9,23 @@ from datetime import datetime
 
 from slidekin_server.values import PatchCodes
 
+_DRAFT = ".draft."
+"""Begins the names of drafts; a caller's collection begins with a letter or a digit."""
+
+
+def draft_name(collection: str) -> str:
+    """Name of a collection's draft: its slides encoded anew, until they take its place.
+
+    A draft is a collection to the store, but for this: it never holds a slide that its collection
+    does not hold, so that what is deleted or replaced there is deleted from it in the same step.
+    """
+    return _DRAFT + collection
+
+
+def drafted_collection(name: str) -> str | None:
+    """Name of the collection that a draft is of; None where this names no draft."""
+    return name.removeprefix(_DRAFT) if name.startswith(_DRAFT) else None
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionRecord:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -33,10 +33,13 @@ from .records import (
     SlideFacts,
     SlideRecord,
     StoredSlide,
+    draft_name,
 )
 from .sqlite_connections import Connections
 from .sqlite_copy import copy_database
+from .sqlite_draft import adopt_draft
 from .sqlite_queries import (
+    delete_from_draft,
     delete_slides,
     find_collection,
     insert_pictures,
@@ -152,10 +155,19 @@ class SqliteStore:
             slides = select_slides(connection, found, "1", checked=False)
             if slides and not force:
                 raise CollectionNotEmptyError(name, len(slides))
-            delete_slides(connection, slides)
-            connection.execute("DELETE FROM collections WHERE id = ?", (found.id,))
-            log_change(connection, ChangeKind.COLLECTION_DELETED, name)
+            draft = find_collection(connection, draft_name(name))
+            for one in (found,) if draft is None else (found, draft):
+                delete_slides(connection, select_slides(connection, one, "1", checked=False))
+                connection.execute("DELETE FROM collections WHERE id = ?", (one.id,))
+                log_change(connection, ChangeKind.COLLECTION_DELETED, one.record.name)
         return slides
+
+    def adopt_draft(
+        self, collection: str, keep: Collection[str]
+    ) -> tuple[CollectionRecord, list[SlideRecord]]:
+        """Put a draft in its collection's place, all of it or nothing."""
+        with self._connections.write(erase=True) as connection:
+            return adopt_draft(connection, collection, keep)
 
     # Slides
 
@@ -185,6 +197,7 @@ class SqliteStore:
                 raise SlideExistsError(held[0])
             delete_slides(connection, held)
             if held:
+                delete_from_draft(connection, collection, facts.slide_id)
                 failpoint(Failpoint.BETWEEN_DELETE_AND_INSERT)
             row = facts_row(facts, digest, len(codes), now_us())
             number = connection.execute(
@@ -281,6 +294,7 @@ class SqliteStore:
         with self._connections.write(erase=True, frees=True) as connection:
             record = require_slide(connection, collection, slide_id, checked=False)
             delete_slides(connection, [record])
+            delete_from_draft(connection, collection, slide_id)
         return record
 
     def delete_patient(
@@ -293,7 +307,9 @@ class SqliteStore:
             )
         with self._connections.write(erase=True, frees=True) as connection:
             if collection is not None:
-                names = [collection]
+                require_collection(connection, collection)
+                draft = find_collection(connection, draft_name(collection))
+                names = [collection] if draft is None else [collection, draft.record.name]
             else:
                 rows = connection.execute("SELECT name FROM collections").fetchall()
                 names = [name for (name,) in rows]

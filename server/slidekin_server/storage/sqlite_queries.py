@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .errors import CollectionNotFoundError, DamagedSlideError, SlideNotFoundError
-from .records import ChangeKind, CollectionRecord, Pictures, SlideRecord, StoredSlide
+from .records import (
+    ChangeKind,
+    CollectionRecord,
+    Pictures,
+    SlideRecord,
+    StoredSlide,
+    draft_name,
+)
 from .sqlite_rows import (
     CODES_COLUMNS,
     COLLECTION_COLUMNS,
@@ -140,6 +147,14 @@ def insert_pictures(connection: sqlite3.Connection, number: int, pictures: Pictu
         "INSERT INTO pictures VALUES (?, ?, ?, ?)",
         [(number, patch, picture.format.value, picture.data) for patch, picture in named.items()],
     )
+
+
+def delete_from_draft(connection: sqlite3.Connection, collection: str, slide_id: str) -> None:
+    """Delete a slide from the collection's draft, if there is one that holds it."""
+    draft = find_collection(connection, draft_name(collection))
+    if draft is not None:
+        made = select_slides(connection, draft, "s.slide_id = ?", slide_id, checked=False)
+        delete_slides(connection, made)
 
 
 def delete_slides(connection: sqlite3.Connection, slides: Sequence[SlideRecord]) -> None:

@@ -31,6 +31,11 @@ def now_us() -> int:
     return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
+def created_us(record: SlideRecord) -> int:
+    """When a slide was added, in microseconds since 1970 (UTC)."""
+    return (record.create_time - _EPOCH) // timedelta(microseconds=1)
+
+
 def _time(created_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=created_us)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -59,7 +59,7 @@ class Store(Protocol):
         """
 
     def delete_collection(self, name: str, *, force: bool = False) -> list[SlideRecord]:
-        """Delete a collection, with ``force`` its slides too.
+        """Delete a collection, with ``force`` its slides too, and its draft with it.
 
         Returns:
             The slides that were deleted with it.
@@ -67,6 +67,27 @@ class Store(Protocol):
         Raises:
             CollectionNotFoundError: There is none.
             CollectionNotEmptyError: It holds slides and ``force`` is not set.
+        """
+
+    def adopt_draft(
+        self, collection: str, keep: Collection[str]
+    ) -> tuple[CollectionRecord, list[SlideRecord]]:
+        """Give a collection the model and the codes of its draft, all of it or nothing.
+
+        The draft, whose name is `draft_name`, is gone afterwards. Slides keep their facts, their
+        pictures and the time they were added; their numbers are those they had in the draft.
+
+        Args:
+            collection: The collection.
+            keep: Ids of the slides that stay; collection and draft hold all of them. Others are
+                deleted.
+
+        Returns:
+            The collection and its slides, by number.
+
+        Raises:
+            CollectionNotFoundError: There is no such collection, or it has no draft.
+            DamagedSlideError: What is on disk of a slide that stays is not what was written.
         """
 
     def add_slide(
@@ -81,7 +102,7 @@ class Store(Protocol):
         """Add a slide, all of it or nothing.
 
         With ``replace`` a slide of the same name goes in the same step; the new one has a new
-        number and stands last.
+        number and stands last. What a draft held of the old one goes with it.
 
         Raises:
             CollectionNotFoundError: There is none.
@@ -153,10 +174,10 @@ class Store(Protocol):
 
         Args:
             patient_id: The patient; not empty.
-            collection: Only in this collection; None: in all.
+            collection: Only in this collection and its draft; None: in all.
 
         Returns:
-            What was deleted, by number.
+            What was deleted, by number, drafts included.
 
         Raises:
             CollectionNotFoundError: There is no such collection.

@@ -1,7 +1,7 @@
 """Every metric of the service, in one place.
 
-Labels take their values from small fixed sets, never from what a caller sends: no metric can grow
-without bound, and none can hold patient data.
+Labels take their values from small sets that the operator knows, never from what a caller sends:
+no metric can grow without bound, and none can hold patient data.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Metrics:
         self.encoder_waiting = gauge("encoder_waiting", "Patches waiting for their turn at Triton.")
         self.encoder_state = Enum(
             "encoder_state",
-            "State of the encoders.",
+            "State of the encoders, by the first digits of their model's fingerprint.",
+            ["model"],
             states=ENCODER_STATES,
             namespace=_NAMESPACE,
             registry=registry,
@@ -105,7 +106,7 @@ class Metrics:
         self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
 
     def set_build(self, version: str, fingerprint: str) -> None:
-        """State the service's version and the fingerprint of its model."""
+        """State the service's version and the fingerprint of its active model at the start."""
         self._build.info({"version": version, "model_fingerprint": fingerprint})
 
     def observe_stage(self, stage: Stage, seconds: float) -> None:

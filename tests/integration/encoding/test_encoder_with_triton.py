@@ -63,8 +63,8 @@ def with_encoder(bundle: ModelBundle, url: str, scenario: Callable, **options) -
     registry = CollectorRegistry()
 
     async def run():
+        options["turns"] = asyncio.Semaphore(options.pop("max_in_flight", 4))
         chosen = {
-            "max_in_flight": 4,
             "timeout_s": 60.0,
             "canary_interval_s": 3600.0,
             "retry_interval_s": 0.2,

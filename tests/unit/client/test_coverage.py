@@ -26,6 +26,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "list_collections": lambda c: c.list_collections(),
     "update_collection": lambda c: c.update_collection("a", description="d"),
     "delete_collection": lambda c: c.delete_collection("a"),
+    "start_reindex": lambda c: c.start_reindex("a", model_fingerprint="f"),
+    "get_reindex": lambda c: c.get_reindex("a"),
+    "list_pending_slides": lambda c: c.list_pending_slides("a"),
+    "reindex_slide_codes": lambda c: c.reindex_slide_codes(
+        "s", CODES, collection="a", model_fingerprint="f"
+    ),
+    "finish_reindex": lambda c: c.finish_reindex("a", model_fingerprint="f"),
+    "cancel_reindex": lambda c: c.cancel_reindex("a"),
     "add_slide_codes": lambda c: c.add_slide_codes(SLIDE, CODES),
     "add_slide_images": lambda c: c.add_slide_images(SLIDE, [ImagePatch(0, 0, b"")]),
     "get_slide": lambda c: c.get_slide("s", collection="a"),
@@ -42,7 +50,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "search_stored_slide": lambda c: c.search_stored_slide("s", collection="a"),
     "search_patches": lambda c: c.search_patches(CODES, collection="a"),
 }
-FROM_DISK = {"add_slide", "search_slide"}
+FROM_DISK = {"add_slide", "reindex_slide", "search_slide"}
 """Methods that read a slide; they go the ways of the others, and have tests of their own."""
 
 

@@ -49,8 +49,8 @@ class Bench:
         self.registry = CollectorRegistry()
         self.heard: list[EncoderStatus] = []
         self._changed = asyncio.Event()
+        options["turns"] = asyncio.Semaphore(options.pop("max_in_flight", 4))
         chosen = {
-            "max_in_flight": 4,
             "timeout_s": 20.0,
             "canary_interval_s": 3600.0,
             "retry_interval_s": 0.05,
@@ -269,7 +269,12 @@ def test_a_wrong_canary_stops_encoding_until_it_is_right_again(bundle: ModelBund
         with pytest.raises(EncoderUnavailableError, match="canary") as caught:
             await bench.encoder.encode(JPEG)
         assert caught.value.retry_after_s == 0.05
-        assert bench.value("encoder_state", slidekin_encoder_state="canary_mismatch") == 1
+        assert (
+            bench.value(
+                "encoder_state", model="abababababab", slidekin_encoder_state="canary_mismatch"
+            )
+            == 1
+        )
         bench.triton.codes = right
         await bench.until(EncoderState.READY)
         await bench.encoder.encode(JPEG)

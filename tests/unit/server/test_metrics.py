@@ -41,7 +41,8 @@ def test_names_follow_the_conventions(registry: CollectorRegistry, metrics: Metr
 
 
 def test_no_label_can_hold_what_a_caller_sends(registry: CollectorRegistry, metrics: Metrics):
-    allowed = {"code", "method", "mode", "result", "short", "stage"}
+    # The model is the operator's choice: a label for each bundle that is served.
+    allowed = {"code", "method", "mode", "model", "result", "short", "stage"}
     for value in vars(metrics).values():
         assert set(value._labelnames) <= allowed
 

@@ -169,7 +169,6 @@ def settings(client: Client, tiles: Sequence[Tile], networks: Networks) -> Itera
         threshold_percent=100 * threshold / width,
         walk=(50, 10, 375),
         seed_key=True,
-        ranking="auto",
     )
     for line in search_profile(
         client,
@@ -177,7 +176,7 @@ def settings(client: Client, tiles: Sequence[Tile], networks: Networks) -> Itera
         halves(tiles, SPLIT_SEED),
         current=current,
     ):
-        yield {**line, "vqvae": manifest.name}
+        yield line if line["kind"] == "setting" else {**line, "vqvae": manifest.name}
 
 
 def orders(vqvae: Encoded) -> dict[str, Sequence[int]]:

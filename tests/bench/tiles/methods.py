@@ -30,8 +30,10 @@ _BITS_OF = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint16)
 
 
 def subjects(tiles: Sequence[Tile]) -> list[Subject]:
-    """Every tile stands for a patient of its own: the names say nothing else."""
-    return [Subject(f"{COLLECTION}/slides/{tile.tile_id}", tile.label) for tile in tiles]
+    """A tile whose patient is not known stands for one of its own."""
+    return [
+        Subject(f"{COLLECTION}/slides/{tile.tile_id}", tile.label, tile.patient) for tile in tiles
+    ]
 
 
 def by_distance(tiles: Sequence[Tile], distances: NDArray[np.floating[Any]]) -> list[Answer]:

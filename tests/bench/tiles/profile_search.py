@@ -18,11 +18,11 @@ from tests.bench.tiles.service import Coded, answers
 from tests.bench.tiles.tiles import Tile
 
 from slidekin import Client, GuidedParameters, SearchOptions
-from slidekin.evaluation import Answer, judge
+from slidekin.evaluation import Answer, MethodResult, judge
 
 SPLIT_SEED = 0
-MODE = "hybrid"
-"""Of the profile ``default``."""
+MODES = ("hybrid", "guided")
+"""The mode of the profile ``default``; and the one that shows what the walk does by itself."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Setting:
     threshold_percent: float
     walk: tuple[int, int, int]
     seed_key: bool
-    ranking: str
 
     @property
     def options(self) -> SearchOptions:
@@ -48,7 +47,6 @@ class Setting:
                 predecessor_steps=steps,
                 include_seed_key=self.seed_key,
             ),
-            ranking=self.ranking,  # type: ignore[arg-type]
         )
 
     def changes(self, other: Setting) -> int:
@@ -61,13 +59,12 @@ class Setting:
 WALKS = ((50, 10, 375), (50, 10, 5), (50, 10, 1), (50, 1, 5), (200, 10, 5))
 """The published one looks at every key of a collection this small; the others do not."""
 THRESHOLDS_PERCENT = (10.0, 12.5, 15.0, 20.0, 25.0, 35.0)
-RANKINGS = ("auto", "label-free")
 
 
 def grid(orders: Sequence[str], bits: Sequence[int], current: Setting) -> Iterator[Setting]:
     """Every combination; the current threshold is among them."""
     thresholds = sorted({*THRESHOLDS_PERCENT, current.threshold_percent})
-    for values in itertools.product(orders, bits, thresholds, WALKS, (True, False), RANKINGS):
+    for values in itertools.product(orders, bits, thresholds, WALKS, (True, False)):
         yield Setting(*values)
 
 
@@ -92,55 +89,65 @@ def search_profile(
     first, _ = halves
     orders, features = encodings.orders, encodings.features
     width = features.shape[1]
-    tried = []
     collections: dict[tuple[str, int], Coded] = {}
     for order, bits in itertools.product(orders, (width // 4, width // 2, width)):
         coded = Coded.of(encodings.tiles, encodings.codes, orders[order], features, bits)
         collections[order, bits] = coded
         coded.part(first).add_to(client, _collection(order, bits), bits // 8)
-    every_bits = sorted({bits for _, bits in collections})
-    for setting in grid(list(orders), every_bits, current):
-        found, _ = answers(client, _collection(setting.order, setting.bits), MODE, setting.options)
-        (result,) = judge([("setting", found)], replace(SETTINGS, resamples=1))
-        tried.append((setting, result.at(5), result.at(1)))
-    best = max(scores.average_precision.macro.value for _, scores, _ in tried)
-    for setting, scores, first_only in tried:
+    every = list(grid(list(orders), sorted({bits for _, bits in collections}), current))
+    for mode in MODES:
+        tried: list[tuple[Setting, MethodResult]] = []
+        for setting in every:
+            collection = _collection(setting.order, setting.bits)
+            found, _ = answers(client, collection, mode, setting.options)
+            tried += [
+                (setting, result)
+                for result in judge([("setting", found)], replace(SETTINGS, resamples=1))
+            ]
+        for setting, result in tried:
+            yield {
+                "kind": "setting",
+                "mode": mode,
+                **asdict(setting),
+                "mAP5": round(_precision(result), 4),
+                "mMV5": round(result.at(5).majority_vote.macro.value, 4),
+                "mMV1": round(result.at(1).majority_vote.macro.value, 4),
+            }
+        best = max(_precision(result) for _, result in tried)
+        equals = [setting for setting, result in tried if _precision(result) >= best - 1e-12]
+        chosen = min(equals, key=lambda setting: setting.changes(current))
         yield {
-            "kind": "setting",
-            "name": "tried on the first half",
-            **asdict(setting),
-            "mAP5": round(scores.average_precision.macro.value, 4),
-            "mMV5": round(scores.majority_vote.macro.value, 4),
-            "mMV1": round(first_only.majority_vote.macro.value, 4),
+            "kind": "chosen",
+            "name": "chosen on the first half",
+            "mode": mode,
+            **asdict(chosen),
+            "mAP5_first": round(best, 4),
+            "equals": len(equals),
+            "tried": len(tried),
         }
-    equals = [s for s, scores, _ in tried if scores.average_precision.macro.value >= best - 1e-12]
-    chosen = min(equals, key=lambda setting: setting.changes(current))
-    yield {
-        "kind": "chosen",
-        "name": "chosen on the first half",
-        **asdict(chosen),
-        "mAP5_first": round(best, 4),
-        "equals": len(equals),
-        "tried": len(tried),
-    }
-    yield from _judge_both(client, collections, halves, current, chosen)
+        yield from _judge_both(client, collections, halves, current, chosen, mode)
 
 
-def _judge_both(
+def _precision(result: MethodResult) -> float:
+    return result.at(5).average_precision.macro.value
+
+
+def _judge_both(  # noqa: PLR0917 - the parts of one comparison
     client: Client,
     collections: Mapping[tuple[str, int], Coded],
     halves: tuple[list[int], list[int]],
     current: Setting,
     chosen: Setting,
+    mode: str,
 ) -> Iterator[dict[str, Any]]:
     """Current, chosen and histogram on each half, with the differences from the current one."""
     for name, places in (("first", halves[0]), ("second", halves[1])):
         methods: list[tuple[str, list[Answer]]] = []
         for which, setting in (("current", current), ("chosen", chosen)):
             coded = collections[setting.order, setting.bits]
-            collection = f"{name}-judged-{which}"
+            collection = f"{name}-judged-{mode}-{which}"
             coded.part(places).add_to(client, collection, coded.bits // 8)
-            found, _ = answers(client, collection, MODE, setting.options)
+            found, _ = answers(client, collection, mode, setting.options)
             methods.append((which, renamed(found)))
         part = [collections[current.order, current.bits].tiles[place] for place in places]
         methods.append(("histogram", renamed(hellinger(part))))
@@ -151,6 +158,7 @@ def _judge_both(
             yield {
                 "kind": "half",
                 "name": result.name,
+                "mode": mode,
                 "half": name,
                 "queries": len(places),
                 "mMV": {str(s.k): estimate(s.majority_vote.macro) for s in result.scores},

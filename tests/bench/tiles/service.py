@@ -71,7 +71,11 @@ class Coded:
         for place, tile in enumerate(self.tiles):
             here = slice(place, place + 1)
             client.add_slide_codes(
-                Slide(f"collections/{collection}/slides/{tile.tile_id}", label=tile.label),
+                Slide(
+                    f"collections/{collection}/slides/{tile.tile_id}",
+                    patient_id=tile.patient,
+                    label=tile.label,
+                ),
                 Codes(self.keys[here], self.textures[here], np.zeros((1, 2), dtype=np.int32)),
                 model_fingerprint=_FINGERPRINT,
             )

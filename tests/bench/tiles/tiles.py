@@ -17,7 +17,7 @@ from tests.paths import test_data
 from slidekin_models.decoding import decode_patch
 
 LABELS = ("tumour", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
-_ORIGINAL = re.compile(r"^0([1-8])_")
+_ORIGINAL = re.compile(r"^0([1-8])_.*CRC-Prim-HE-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Tile:
 
     path: Path
     label: str
+    patient: str = ""
+    """Of the tiles in their original size: the slide that their names name."""
 
     @property
     def tile_id(self) -> str:
@@ -65,7 +67,7 @@ def originals() -> list[Tile]:
     for path in sorted(paths):
         match = _ORIGINAL.match(path.relative_to(folder).as_posix())
         if match:
-            found.append(Tile(path, LABELS[int(match[1]) - 1]))
+            found.append(Tile(path, LABELS[int(match[1]) - 1], f"HE-{match[2]}"))
     return found
 
 

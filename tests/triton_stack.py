@@ -70,7 +70,11 @@ def why_no_triton() -> str | None:
 
 
 def launcher_command(bundle: Path, run_dir: Path, *options: str) -> list[str]:
-    """The launcher's command line, with its lifeline."""
+    """The launcher's command line, with its lifeline.
+
+    The networks run in torch in fp32, to which tests compare to the bit, unless ``options`` name
+    another runtime: of an option that is given twice, the last one counts.
+    """
     return [
         str(triton_python()),
         str(LAUNCHER),
@@ -78,6 +82,8 @@ def launcher_command(bundle: Path, run_dir: Path, *options: str) -> list[str]:
         "--lifeline",
         f"--bundle={bundle}",
         f"--run-dir={run_dir}",
+        "--runtime=torch",
+        "--precision=fp32",
         *options,
     ]
 

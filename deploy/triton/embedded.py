@@ -22,6 +22,10 @@ from ports import HOST, Ports
 _REQUIREMENTS = "deploy/triton/requirements.txt"
 _SHM_MIB = 256
 """With 16 patches in flight, 105 MiB were measured."""
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""Memory of a patch is kept for the next one rather than given back to the system. Without this,
+decoding a patch touched 3,380 fresh pages and took 13 ms of processor time in place of 8, and raw
+pixels took 8 ms in place of 3 through Triton with networks that do nothing (a virtual machine)."""
 _CLOSED = "shared-memory,model-repository,trace,logging"
 
 
@@ -178,6 +182,7 @@ def environment(wheel: Wheel) -> dict[str, str]:
     """Environment variables for the server and for the Python of its models."""
     libraries = [wheel.libraries, wheel.libpython]
     return {
+        **_MALLOC,
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join(str(path) for path in libraries if path),
         # The embedded interpreter finds its environment through the first python3 on the path.

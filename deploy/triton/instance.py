@@ -21,7 +21,7 @@ from embedded import command, environment, find_wheel, lay_out_backend, require_
 from guard import SHM, Guard, kill_group, remove_shared_memory
 from launch_errors import LaunchError
 from ports import HOST, Ports
-from repository import RepositoryOptions, render_repository
+from repository import RepositoryOptions, Served, render_repository
 from stopping import told_to_stop
 
 _HARMLESS = re.compile("CudaDriverHelper|NVML")
@@ -46,6 +46,7 @@ class Instance:
         self._triton: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         self._ports = Ports(0, 0, 0)
+        self._served: Served = {}
 
     def prepare(self, options: RepositoryOptions) -> None:
         """Clear the leavings of a killed start and write what the server reads.
@@ -58,7 +59,7 @@ class Instance:
         remove_shared_memory(self._shm_prefix)
         require_shared_memory(SHM)
         lay_out_backend(self._wheel, self._backends)
-        render_repository(self._bundles, self._repository, options)
+        self._served = render_repository(self._bundles, self._repository, options)
 
     def start(self, ports: Ports, response_cache_mib: int, *, gpu: bool) -> None:
         """Start the server in a process group of its own, and the guard over it."""
@@ -113,7 +114,14 @@ class Instance:
             "http_url": f"http://{HOST}:{self._ports.http}",
             "metrics_url": f"http://{HOST}:{self._ports.metrics}/metrics",
             "bundles": [
-                {"path": str(bundle.directory), "fingerprint": bundle.fingerprint}
+                {
+                    "path": str(bundle.directory),
+                    "fingerprint": bundle.fingerprint,
+                    "runtimes": {
+                        network: f"{chosen.runtime} {chosen.precision}"
+                        for network, chosen in self._served[bundle.fingerprint].items()
+                    },
+                }
                 for bundle in self._bundles
             ],
             "log": str(self._log),
@@ -121,6 +129,12 @@ class Instance:
         draft = self._state.with_suffix(".tmp")
         draft.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         draft.replace(self._state)
+        for bundle in self._bundles:
+            said = ", ".join(
+                f"{network} by {chosen.runtime} in {chosen.precision}"
+                for network, chosen in self._served[bundle.fingerprint].items()
+            )
+            typer.echo(f"{bundle.directory.name}: {said}")
         typer.echo(f"Triton ready: gRPC {state['grpc_url']}, log {self._log}")
 
     def wait_stop(self, woken: socket.socket, *, lifeline: bool) -> None:

@@ -9,7 +9,9 @@ It stays in the foreground. Once every model is ready it writes ``RUN/state.json
     {"schema": 1, "pid": ..., "triton_pid": ..., "host": "127.0.0.1",
      "grpc_url": "127.0.0.1:PORT", "http_url": "http://127.0.0.1:PORT",
      "metrics_url": "http://127.0.0.1:PORT/metrics",
-     "bundles": [{"path": "/path", "fingerprint": "..."}], "log": "/path/triton.log"}
+     "bundles": [{"path": "/path", "fingerprint": "...",
+                  "runtimes": {"vqvae": "openvino bf16", "texture": "openvino fp32"}}],
+     "log": "/path/triton.log"}
 
 and removes it when it ends. Exit status: 0 after SIGTERM, SIGINT or the end of its lifeline; 1 when
 Triton could not start or ended by itself; 2 when the environment or the command line is wrong.
@@ -29,6 +31,7 @@ from instance import Instance
 from launch_errors import LaunchError
 from ports import choose_ports
 from repository import RepositoryOptions, render_repository
+from runtimes import AUTO
 from stopping import locked, stop_signals
 
 app = typer.Typer(
@@ -45,10 +48,16 @@ StoreOption = Annotated[
     Path | None, typer.Option(help="Model store: every bundle in it is served.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu or gpu.")]
-PrecisionOption = Annotated[str, typer.Option(help="Of the networks: fp32.")]
-RuntimeOption = Annotated[str, typer.Option(help="Of the networks: torch.")]
+PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16, fp16, or auto.")]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        help="torch, torch-folded, torch-compile, torch-cudagraphs, openvino; or auto: of those "
+        "that 'models gate' accepted the fastest, for each network."
+    ),
+]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Of each network on the CPU; 0: half of the cores.")
+    int, typer.Option(min=0, help="Of each network on the CPU; 0: as suits its runtime.")
 ]
 StepOption = Annotated[
     int, typer.Option(min=1, max=8, help="Patches that a network takes in one step.")
@@ -67,8 +76,8 @@ def run(
     http_port: PortOption = 0,
     metrics_port: PortOption = 0,
     device: DeviceOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    runtime: RuntimeOption = "torch",
+    precision: PrecisionOption = AUTO,
+    runtime: RuntimeOption = AUTO,
     threads: ThreadsOption = 0,
     images_per_forward: StepOption = 1,
     decoder_instances: DecodersOption = 1,
@@ -124,8 +133,8 @@ def render(
         ),
     ] = None,
     device: DeviceOption = "gpu",
-    precision: PrecisionOption = "fp32",
-    runtime: RuntimeOption = "torch",
+    precision: PrecisionOption = AUTO,
+    runtime: RuntimeOption = AUTO,
     threads: ThreadsOption = 0,
     images_per_forward: StepOption = 8,
     decoder_instances: DecodersOption = 4,

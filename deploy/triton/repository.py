@@ -16,12 +16,15 @@ from pathlib import Path
 
 from bundles import BundleFacts
 from launch_errors import LaunchError
+from runtimes import AUTO, NETWORKS, ServedRuntime, choose_runtimes
 
 TEMPLATES = Path(__file__).resolve().parent / "model_repository"
 CODE = Path(__file__).resolve().parents[2] / "server" / "slidekin_models"
 _CONFIG = "config.pbtxt"
 _COMMON = frozenset({"image_decoder"})
 """Models that do not depend on a bundle."""
+Served = Mapping[str, Mapping[str, ServedRuntime]]
+"""By fingerprint and network."""
 _KINDS = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 
 
@@ -34,10 +37,11 @@ class RepositoryOptions:
     its folder. None: where it is."""
     device: str = "cpu"
     """``cpu`` or ``gpu``."""
-    precision: str = "fp32"
-    runtime: str = "torch"
+    precision: str = AUTO
+    runtime: str = AUTO
+    """Both as ``runtimes`` chooses."""
     threads: int = 0
-    """Of each network's operators on the CPU; 0: half of the cores, as two networks share them."""
+    """Of each network's operators on the CPU; 0: as suits the runtime."""
     images_per_forward: int = 1
     """Patches that a network takes in one step."""
     decoder_instances: int = 1
@@ -47,15 +51,28 @@ class RepositoryOptions:
 
 def render_repository(
     bundles: Sequence[BundleFacts], out: Path, options: RepositoryOptions
-) -> None:
+) -> Served:
     """Write the model repository; one that was written here before is replaced.
 
+    Returns:
+        How each network is served.
+
     Raises:
-        LaunchError: ``out`` holds something else, or an option is not known.
+        LaunchError: ``out`` holds something else, an option is not known, or a runtime was not
+            accepted.
     """
     if options.device not in _KINDS:
         msg = f"device: {options.device!r} is not known; known are {', '.join(_KINDS)}"
         raise LaunchError(msg)
+    served = {
+        bundle.fingerprint: choose_runtimes(
+            bundle,
+            device=options.device,
+            runtime=options.runtime,
+            precision=options.precision,
+        )
+        for bundle in bundles
+    }
     models = sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir())
     if out.exists():
         ours = re.compile(f"({'|'.join(models)})(-[0-9a-f]+)?")
@@ -74,15 +91,17 @@ def render_repository(
                 "suffix": bundle.suffix,
                 "texture_bits": str(bundle.texture_bits),
             }
+            if model in NETWORKS:
+                chosen = served[bundle.fingerprint][model]
+                values |= {"runtime": chosen.runtime, "precision": chosen.precision}
             _render(model, out / f"{model}{bundle.suffix}", bundle.version, values)
+    return served
 
 
 def _machine_values(options: RepositoryOptions) -> dict[str, str]:
     """Values of the templates that are the same for all bundles."""
     return {
         "kind": _KINDS[options.device],
-        "precision": options.precision,
-        "runtime": options.runtime,
         "threads": str(options.threads),
         "images_per_forward": str(options.images_per_forward),
         "decoder_instances": str(options.decoder_instances),

@@ -53,8 +53,8 @@ class Placement:
         Raises:
             PlacementError: Names the value and what may stand there.
         """
-        _require_known("precision", self.precision, PRECISIONS)
-        _require_known("runtime", self.runtime, tuple(RUNTIMES))
+        require_known("precision", self.precision, PRECISIONS)
+        require_known("runtime", self.runtime, tuple(RUNTIMES))
         offered = RUNTIMES[self.runtime]
         if self.precision not in offered:
             msg = (
@@ -74,7 +74,12 @@ class Placement:
             raise PlacementError(msg)
 
 
-def _require_known(key: str, value: str, known: tuple[str, ...]) -> None:
+def require_known(key: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a value that stands for nothing.
+
+    Raises:
+        PlacementError: Names what is known.
+    """
     if value not in known:
         msg = f"{key}: {value!r} is not served; known are {', '.join(known)}"
         raise PlacementError(msg)

@@ -51,6 +51,10 @@ class Plan:
     """Serve a bundle of random weights."""
     port: int | None = None
     """Port of the service. None: the usual one, or a free one where that is taken."""
+    runtime: str = "auto"
+    """What runs the networks; ``auto`` leaves the choice to Triton's launcher."""
+    precision: str = "auto"
+    """Of the networks; ``auto`` likewise."""
     timeout_s: float = 300.0
     """How long all of it may take to get ready."""
 
@@ -148,6 +152,8 @@ def _start(plan: Plan, tell: Tell) -> Stack:
             "run",
             f"--bundle={bundle}",
             f"--run-dir={run_dir}",
+            f"--runtime={plan.runtime}",
+            f"--precision={plan.precision}",
         ],
         launcher_log,
     )

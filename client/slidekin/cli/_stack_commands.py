@@ -55,6 +55,14 @@ def up(
         Path | None,
         typer.Option(envvar="SLIDEKIN_DEPLOY_DIR", help="The project's deploy folder."),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(help="What runs the networks: torch, openvino, ...; auto: the fastest."),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(help="Of the networks: fp32 (needed for sish-2022), bf16, fp16, or auto."),
+    ] = "auto",
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Longest wait until it is ready.")
     ] = 300.0,
@@ -77,6 +85,8 @@ def up(
         bundle=bundle,
         allow_random_weights=allow_random_weights,
         port=port,
+        runtime=runtime,
+        precision=precision,
         timeout_s=timeout,
     )
     console = err_console()

@@ -26,10 +26,12 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:  # noqa: ANN401 (Triton's types are not typed)
         files = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().reshape(-1)
         try:
-            pixels = np.stack([decode_patch(file) for file in files])
+            patches = [decode_patch(file) for file in files]
         except ImageRefusedError as error:
             refusal = pb_utils.TritonError(
                 f"image refused: {error}", pb_utils.TritonError.INVALID_ARG
             )
             return pb_utils.InferenceResponse(error=refusal)
+        # The service sends one image a request: its pixels go out as they are, not stacked.
+        pixels = patches[0][np.newaxis] if len(patches) == 1 else np.stack(patches)
         return pb_utils.InferenceResponse([pb_utils.Tensor("PIXELS", pixels)])

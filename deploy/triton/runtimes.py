@@ -1,0 +1,49 @@
+"""Which runtime serves each network of a bundle; the rules are those of ``slidekin_models``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundles import BundleFacts
+from launch_errors import LaunchError
+
+# The package lies beside: it is not installed where Triton runs.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "server"))
+
+from slidekin_models.choice import AUTO, Machine, choose_runtime
+from slidekin_models.errors import ModelError
+
+NETWORKS = ("vqvae", "texture")
+__all__ = ["AUTO", "NETWORKS", "ServedRuntime", "choose_runtimes"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRuntime:
+    """How a network is served."""
+
+    runtime: str
+    precision: str
+
+
+def choose_runtimes(
+    bundle: BundleFacts, *, device: str, runtime: str, precision: str
+) -> dict[str, ServedRuntime]:
+    """Runtime and precision of each network; ``auto`` is the fastest that was accepted.
+
+    Raises:
+        LaunchError: What was asked for is not known, or not accepted for the bundle's weights.
+    """
+    machine = Machine.this("cpu" if device == "cpu" else "cuda")
+    try:
+        return {
+            network: ServedRuntime(
+                *choose_runtime(
+                    bundle.directory / network, machine, runtime=runtime, precision=precision
+                )
+            )
+            for network in NETWORKS
+        }
+    except ModelError as error:
+        raise LaunchError(str(error)) from error

@@ -79,7 +79,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         super().__init__()
-        # A matter of seconds and of 150 MB, which only those pay who serve such a file.
+        # Whoever has no such file need not wait for it.
         import openvino  # noqa: PLC0415
 
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -98,7 +98,7 @@ class OnnxNetwork(nn.Module):
             reason = str(error).strip().splitlines()[-1]
             msg = (
                 f"{path}: OpenVINO cannot use it ({reason}): export it as one ONNX file with "
-                "its weights inside"
+                "its weights inside (external_data=False)"
             )
             raise WeightsError(msg) from error
 

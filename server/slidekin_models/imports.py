@@ -84,16 +84,21 @@ def import_foreign(path: Path, kind: Kind, directory: Path, facts: ForeignFacts)
         ManifestError: The directory is taken, or a fact is not valid.
         WeightsError: The file cannot be read, or its network is not such a one.
     """
-    network = read_network(path, kind)
-    bits = _tried(network, facts.pixels, path)
     with models.new_directory(directory) as made:
-        shutil.copyfile(path, made / FOREIGN_FILES[kind])
+        copy = made / FOREIGN_FILES[kind]
+        shutil.copyfile(path, copy)
+        try:
+            # The copy, so that what lies beside the original is not relied upon.
+            bits = _tried(read_network(copy, kind), facts.pixels)
+        except WeightsError as error:
+            msg = f"{path}: {str(error).replace(f'{copy}: ', '')}"
+            raise WeightsError(msg) from error
         manifest = TextureManifest(
             name=facts.name,
             architecture=kind,
             source=facts.source,
             licence=facts.licence,
-            weights_sha256=sha256_of(made / FOREIGN_FILES[kind]),
+            weights_sha256=sha256_of(copy),
             preprocessing=facts.pixels.preprocessing,
             random_weights=False,
             texture_bits=bits,
@@ -157,20 +162,14 @@ def _modern(names: Mapping[object, object]) -> set[str]:
     return {str(name).replace("conv.2.", "conv2.") for name in names}
 
 
-def _tried(network: nn.Module, rule: PixelRule, path: Path) -> int:
+def _tried(network: nn.Module, rule: PixelRule) -> int:
     """Length of the network's vectors, once it has shown that they can be textures."""
     pictures = torch.from_numpy(stained_pictures(3, rule.side_px, seed=1))
-    pixels = pictures.permute(0, 3, 1, 2).float().div_(255)
-    pixels = (pixels - torch.tensor(rule.mean).reshape(3, 1, 1)) / torch.tensor(rule.std).reshape(
-        3, 1, 1
-    )
-    try:
-        with torch.inference_mode():
-            alone = torch.cat([vectors_of(network, picture[None]) for picture in pixels])
-            together = vectors_of(network, pixels)
-    except WeightsError as error:
-        msg = f"{path}: {error}"
-        raise WeightsError(msg) from error
+    mean, std = (torch.tensor(value).reshape(3, 1, 1) for value in (rule.mean, rule.std))
+    pixels = (pictures.permute(0, 3, 1, 2) / 255 - mean) / std
+    with torch.inference_mode():
+        alone = torch.cat([vectors_of(network, picture[None]) for picture in pixels])
+        together = vectors_of(network, pixels)
     bits = alone.shape[1]
     faults = {
         f"gives {bits} numbers; a texture has a multiple of 64: cut or project the vector": (
@@ -184,6 +183,6 @@ def _tried(network: nn.Module, rule: PixelRule, path: Path) -> int:
     }
     for fault, found in faults.items():
         if found:
-            msg = f"{path}: the network {fault}"
+            msg = f"the network {fault}"
             raise WeightsError(msg)
     return bits

@@ -9,9 +9,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
+from slidekin_models.calibration import MIN_PATCHES, Rule
 from slidekin_models.cli._app import app, plain_errors
+from slidekin_models.errors import SamplingError
 
 
 @app.command()
@@ -40,6 +50,87 @@ def pull(
         f"texture      {manifest.texture_bits} bits, theta {manifest.hamming_threshold_bits}: "
         f"{manifest.threshold_note}"
     )
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model directory of a texture network.")],
+    tissue: Annotated[Path, typer.Option(help="Folder of slides or image tiles.")],
+    *,
+    rule: Annotated[
+        Rule, typer.Option(help="share: admit --share of the nearest neighbours; or separation.")
+    ] = "share",
+    share: Annotated[
+        float, typer.Option(help="Of the nearest neighbours, for --rule share.")
+    ] = 0.9,
+    patches: Annotated[int, typer.Option(help="How many at most.", min=MIN_PATCHES)] = 400,
+    patients: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with the columns slide and patient, as for ingest."),
+    ] = None,
+    mpp: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=MPP of a slide that does not say its resolution; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of patches.", min=0)] = 0,
+) -> None:
+    """Set a texture network's Hamming threshold from a sample of tissue.
+
+    Measured are the distances between nearest neighbours and between all pairs, never within one
+    slide or patient. Manifest, card and curves are written into the model directory. Codes stay as
+    they are, and so does the fingerprint.
+    """
+    # Slides are read by an extra that Triton's environment does not have.
+    from slidekin_models.calibrating import calibrate_texture  # noqa: PLC0415
+
+    with plain_errors(), _counted("patches") as tell:
+        manifest = calibrate_texture(
+            model,
+            tissue,
+            rule=rule,
+            share=share,
+            patches=patches,
+            patients=patients,
+            slide_mpp=_resolutions(mpp or []),
+            seed=seed,
+            tell=tell,
+            say=lambda line: typer.echo(line, err=True),
+        )
+    typer.echo(f"threshold    {manifest.hamming_threshold_bits} of {manifest.texture_bits} bits")
+    typer.echo(f"because      {manifest.threshold_note}")
+    typer.echo(f"written      {model}: manifest.yaml, CARD.md, calibration.png, calibration.json")
+
+
+def _resolutions(given: list[str]) -> dict[str, float]:
+    named = {}
+    for text in given:
+        name, _, mpp = text.rpartition("=")
+        try:
+            named[name] = float(mpp)
+        except ValueError:
+            name = ""
+        if not name:
+            msg = f"--mpp {text}: write NAME=MPP, such as slide.svs=0.5"
+            raise SamplingError(msg)
+    return named
+
+
+@contextmanager
+def _counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time that is left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield tell
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""The calibration as a whole: draw tissue, encode it, measure, choose, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidekin_models.calibration import Rule, choose, measure, textures
+from slidekin_models.calibration_card import Calibration, write_calibration
+from slidekin_models.calibration_sample import read_patients, sample_tissue
+from slidekin_models.manifest import TextureManifest
+from slidekin_models.placement import Placement
+from slidekin_models.serving import load_texture
+
+
+def calibrate_texture(
+    directory: Path,
+    tissue: Path,
+    *,
+    rule: Rule,
+    share: float,
+    patches: int,
+    patients: Path | None,
+    slide_mpp: Mapping[str, float],
+    seed: int,
+    tell: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> TextureManifest:
+    """Set the threshold of a model directory from the tissue of a folder.
+
+    Args:
+        directory: Model directory of a texture network; runs in torch, fp32, on the CPU.
+        tissue: Folder of slides or tiles.
+        rule: How the threshold is chosen, see :func:`slidekin_models.calibration.choose`.
+        share: Of nearest neighbours, for the rule ``share``.
+        patches: How many at most.
+        patients: CSV file with the columns ``slide`` and ``patient``.
+        slide_mpp: Resolution of slides that do not say it, by file name.
+        seed: Of the choice of patches.
+        tell: Told of patches done, and of how many there are.
+        say: Told of files.
+
+    Raises:
+        ManifestError: It is no texture network's directory.
+        SamplingError: The tissue cannot be used.
+        WeightsError: The weights are missing or altered.
+    """
+    encoder = load_texture(directory, Placement())
+    known = read_patients(patients) if patients else {}
+    sample = sample_tissue(
+        tissue, patches=patches, seed=seed, patients=known, slide_mpp=slide_mpp, say=say
+    )
+    for reason in sample.skipped:
+        say(f"passed over: {reason}")
+    features: list[NDArray[np.generic]] = []
+    for patch in sample.patches():
+        tell(len(features), len(sample))
+        features.append(encoder.encode(np.stack([patch]))[0])
+    tell(len(features), len(sample))
+    curves = measure(textures(np.asarray(features, np.float32)), sample.groups)
+    calibration = Calibration(
+        curves=curves,
+        threshold_bits=choose(curves, rule, share),
+        rule=rule,
+        share=share,
+        tissue=sample.describe(),
+        groups=len(set(sample.groups)),
+        patients_known=patients is not None,
+    )
+    return write_calibration(directory, calibration)

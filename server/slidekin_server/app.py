@@ -146,6 +146,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         workers = Workers(settings.search.thread_count)
         stack.callback(workers.close)
         readiness = Readiness(SERVICES, with_encoders=bool(bundles))
+        metrics.watch(ready=lambda: readiness.ready, store=settings.storage.path)
         await readiness.start()
         models = ServedModels(await _served(settings, bundles, metrics, readiness, stack), active)
         archive = Archive(store, metrics)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info
@@ -102,12 +105,38 @@ class Metrics:
             "last_snapshot_timestamp_seconds",
             "When the newest snapshot's copy was begun, in seconds since 1970; 0: there is none.",
         )
+        self.ready = gauge("ready", "1 where health checks say that the service is ready, else 0.")
+        self.disk_free = gauge(
+            "store_disk_free_bytes", "Bytes that the store's file system has left for the service."
+        )
+        self.disk_size = gauge("store_disk_size_bytes", "Bytes of the store's file system.")
         self.index_versions = counter("index_versions", "Index versions made since the start.")
         self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
 
     def set_build(self, version: str, fingerprint: str) -> None:
         """State the service's version and the fingerprint of its active model at the start."""
         self._build.info({"version": version, "model_fingerprint": fingerprint})
+
+    def watch(self, *, ready: Callable[[], bool], store: Path) -> None:
+        """Have readiness and disk looked at whenever the metrics are asked for.
+
+        Args:
+            ready: Whether the service is ready.
+            store: Folder on the file system that is told; where it cannot be asked, NaN is told.
+        """
+
+        def disk(tell: Callable[[os.statvfs_result], int]) -> Callable[[], float]:
+            def look() -> float:
+                try:
+                    return tell(os.statvfs(store))
+                except OSError:
+                    return math.nan
+
+            return look
+
+        self.ready.set_function(ready)
+        self.disk_free.set_function(disk(lambda state: state.f_bavail * state.f_frsize))
+        self.disk_size.set_function(disk(lambda state: state.f_blocks * state.f_frsize))
 
     def observe_stage(self, stage: Stage, seconds: float) -> None:
         """Count the time that a stage took."""

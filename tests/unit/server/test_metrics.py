@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -58,6 +61,23 @@ def test_a_stage_is_timed_and_a_failed_one_is_not(registry: CollectorRegistry, m
 
 def test_the_encoders_states_are_those_of_the_metric():
     assert tuple(state.value for state in EncoderState) == ENCODER_STATES
+
+
+def test_readiness_and_disk_are_those_of_the_moment(
+    registry: CollectorRegistry, metrics: Metrics, tmp_path: Path
+):
+    ready = False
+    folder = tmp_path / "store"
+    metrics.watch(ready=lambda: ready, store=folder)
+    free = "slidekin_store_disk_free_bytes"
+    assert registry.get_sample_value("slidekin_ready") == 0
+    assert math.isnan(registry.get_sample_value(free)), "a folder that is gone stops no scrape"
+    folder.mkdir()
+    ready = True
+    assert registry.get_sample_value("slidekin_ready") == 1
+    assert 0 < registry.get_sample_value(free) < shutil.disk_usage(folder).total
+    size = registry.get_sample_value("slidekin_store_disk_size_bytes")
+    assert size == shutil.disk_usage(folder).total
 
 
 def test_metrics_are_offered_over_http_until_closed(registry: CollectorRegistry, metrics: Metrics):

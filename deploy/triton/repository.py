@@ -90,10 +90,8 @@ def render_repository(
                 "bundle": _escaped(_path_inside(bundle, options)),
                 "suffix": bundle.suffix,
                 "texture_bits": str(bundle.texture_bits),
+                **_runtime_values(model, served[bundle.fingerprint]),
             }
-            if model in NETWORKS:
-                chosen = served[bundle.fingerprint][model]
-                values |= {"runtime": chosen.runtime, "precision": chosen.precision}
             _render(model, out / f"{model}{bundle.suffix}", bundle.version, values)
     return served
 
@@ -106,6 +104,17 @@ def _machine_values(options: RepositoryOptions) -> dict[str, str]:
         "images_per_forward": str(options.images_per_forward),
         "decoder_instances": str(options.decoder_instances),
         "response_cache": str(options.response_cache).lower(),
+    }
+
+
+def _runtime_values(model: str, served: Mapping[str, ServedRuntime]) -> dict[str, str]:
+    """A network is told its own runtime, an ensemble those of all its networks."""
+    if model in NETWORKS:
+        return {"runtime": served[model].runtime, "precision": served[model].precision}
+    return {
+        f"{network}_{key}": value
+        for network, chosen in served.items()
+        for key, value in (("runtime", chosen.runtime), ("precision", chosen.precision))
     }
 
 
@@ -130,6 +139,6 @@ def _render(model: str, target: Path, version: str, values: Mapping[str, str]) -
         shutil.copyfile(code, target / version / "model.py")
         # The backend's interpreter is isolated: PYTHONPATH does not reach it, but a model's own
         # folder does. The repository is thereby whole, and each version keeps its code.
-        shutil.copytree(
-            CODE, target / version / CODE.name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        # The weights that the package ships stay behind: a bundle brings its own.
+        unneeded = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
+        shutil.copytree(CODE, target / version / CODE.name, ignore=unneeded)

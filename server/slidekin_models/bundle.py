@@ -28,6 +28,7 @@ from slidekin_models.manifest import (
     write_yaml,
 )
 from slidekin_models.packaged import PACKAGED
+from slidekin_models.shipped import shipped_manifest
 from slidekin_models.weights import require_sha256
 
 BUNDLE_NAME = "bundle.yaml"
@@ -56,11 +57,13 @@ class VqVaeChoice(_Config):
     """Which VQ-VAE: one of these."""
 
     manifest: Path | None = None
+    shipped: str | None = None
+    """Name of a model that comes with the package."""
     random: RandomVqVae | None = None
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        return _exactly_one(self, "manifest", "random")
+        return _exactly_one(self, "manifest", "shipped", "random")
 
 
 class TextureChoice(_Config):
@@ -241,6 +244,8 @@ def _taken(out: Path, standing: Bundle, bundle: Bundle) -> str:
 def _place_vqvae(choice: VqVaeChoice, base: Path, directory: Path) -> VqVaeManifest:
     if choice.random is not None:
         return models.write_random_vqvae(directory, choice.random.seed)
+    if choice.shipped is not None:
+        return _copy_model(shipped_manifest(choice.shipped), directory, VqVaeManifest)
     return _copy_model(_chosen_manifest(choice.manifest, base), directory, VqVaeManifest)
 
 

@@ -82,10 +82,10 @@ def order_figures(codebook: NDArray[np.float64], order: list[int]) -> OrderFigur
     mean = distance[pairs].mean()
     path = np.argsort(order)
     number = np.abs(np.subtract.outer(order, order))
-    ranks = [_mean_ranks(values[pairs]) for values in (number, distance)]
+    ranks = np.stack([_mean_ranks(values[pairs]) for values in (number, distance)])
     return OrderFigures(
         neighbour_distance=float(_length(path, distance) / (len(path) - 1) / mean),
-        rank_correlation=float(np.corrcoef(*ranks)[0, 1]),
+        rank_correlation=float(np.asarray(np.corrcoef(ranks))[0, 1]),
     )
 
 

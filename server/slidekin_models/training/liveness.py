@@ -23,6 +23,8 @@ DECAY = 0.95
 """Of the running means: they look back about twenty steps."""
 DEAD_SHARE = 0.05
 """A codeword is dead when it is chosen less often than this part of an even share."""
+_FRESH_SHARE = 0.2
+"""What a restarted codeword is credited with: time to be chosen, and little weight to move."""
 
 Sum = Callable[[Tensor], Tensor]
 """Adds a tensor up over all processes."""
@@ -33,6 +35,7 @@ class CodebookCare(nn.Module):
 
     counts: Tensor
     sums: Tensor
+    use: Tensor
 
     def __init__(self, codebook: Codebook, *, ema: bool, restart: bool, seed: int) -> None:
         super().__init__()
@@ -41,6 +44,8 @@ class CodebookCare(nn.Module):
         # Shares of an even use, so that nothing counts as dead before it had its chance.
         self.register_buffer("counts", torch.ones(CODEBOOK_SIZE))
         self.register_buffer("sums", words)
+        # As counts, without what restarted codewords are credited with.
+        self.register_buffer("use", torch.zeros(CODEBOOK_SIZE))
 
     @torch.no_grad()
     def start(self, codebook: Codebook, z: Tensor) -> None:
@@ -73,6 +78,7 @@ class CodebookCare(nn.Module):
         even = counts.sum() / CODEBOOK_SIZE
         self.counts.lerp_(counts / even, 1 - DECAY)
         self.sums.lerp_(sums / even, 1 - DECAY)
+        self.use.lerp_(counts / even, 1 - DECAY)
         words = codebook.embedding.weight
         if self._ema:
             # A codeword without vectors keeps its place: its sum fades as fast as its count.
@@ -81,11 +87,12 @@ class CodebookCare(nn.Module):
 
     def dead(self) -> int:
         """How many codewords hardly anything chooses, over the last twenty steps or so."""
-        return int((self.counts < DEAD_SHARE).sum())
+        share = self.use / self.use.mean().clamp_min(1e-12)
+        return int((share < DEAD_SHARE).sum())
 
     def perplexity(self) -> float:
         """Of the codes' use over the last twenty steps or so: 1 to 128."""
-        return perplexity(self.counts)
+        return perplexity(self.use)
 
     def _bring_back(self, words: Tensor, vectors: Tensor, step: int) -> int:
         dead = torch.nonzero(self.counts < DEAD_SHARE).flatten()
@@ -95,8 +102,8 @@ class CodebookCare(nn.Module):
         replace = len(dead) > len(vectors)
         picks = torch.from_numpy(rng.choice(len(vectors), len(dead), replace=replace))
         words[dead] = vectors[picks.to(vectors.device)].to(words.dtype)
-        self.counts[dead] = 1.0
-        self.sums[dead] = words[dead]
+        self.counts[dead] = _FRESH_SHARE
+        self.sums[dead] = words[dead] * _FRESH_SHARE
         return len(dead)
 
 

@@ -129,7 +129,7 @@ def test_altered_weights_in_a_bundle_are_noticed(tmp_path: Path, demo_bundle: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vqvae": {}}, "vqvae: .*needs exactly one of manifest, random"),
+        ({"vqvae": {}}, "vqvae: .*needs exactly one of manifest, shipped, random"),
         ({"vqvae": {"random": {"seed": -1}}}, r"vqvae\.random\.seed"),
         ({"texture": {"package": "resnet"}}, "'resnet' is not known"),
         ({"texture": {"manifest": "none.yaml"}}, r"none\.yaml: cannot be read"),

@@ -86,6 +86,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
+            exists=True,
             help="Where the slides' files are, for the baseline and pictures; may be repeated.",
         ),
     ] = None,
@@ -242,19 +243,24 @@ def _check_files(*files: Path | None) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Show]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err_console(),
-        transient=True,
-    ) as progress:
-        yield Show(progress)
+    show = Show(
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=err_console(),
+            transient=True,
+        )
+    )
+    try:
+        yield show
+    finally:
+        show.stop()
 
 
 class Show:
-    """A bar for each stage."""
+    """A bar for each stage; nothing before the first one begins."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -262,11 +268,18 @@ class Show:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Moves the stage's bar."""
+        if not self._tasks:
+            self._progress.start()
         task = self._tasks.get(stage)
         if task is None:
             description = _STAGES.get(stage, f"asking, {stage}")
             task = self._tasks[stage] = self._progress.add_task(description, total=total)
         self._progress.update(task, completed=done, total=total)
+
+    def stop(self) -> None:
+        """Takes the bars away."""
+        if self._tasks:
+            self._progress.stop()
 
 
 def _finish(

@@ -17,10 +17,11 @@ from PIL import Image
 from tests.integration.client.conftest import Run
 from tests.service_process import ServiceProcess
 
-from slidekin import Client, SearchOptions
+from slidekin import Client, SearchOptions, Slide, SlideFilter
 from slidekin.evaluation import (
     EvaluationError,
     EvaluationSettings,
+    SlideFiles,
     evaluate,
     evaluate_tiles,
     find_tiles,
@@ -184,12 +185,36 @@ def test_without_the_files_of_all_slides_there_is_no_baseline_and_the_reason_is_
     missing = run("evaluate", shared, "--mode", "guided", "--slides", some).stdout
     assert "1 of 8 slides have no pixels here" in missing
     assert "no file of slide adipose-p1-s1" in missing
-    Image.new("RGB", (3000, 2500), "white").save(some / "adipose-p1-s1.tiff", resolution=20000)
-    (some / "adipose-p1-s1.tiff").unlink()
     (some / "adipose-p1-s1.tiff").write_text("no slide")
     assert "not a slide of any format" in run(
         "evaluate", shared, "--mode", "guided", "--slides", some
     ).stdout  # fmt: skip
+
+
+def test_a_file_of_another_size_is_not_taken_for_the_slide(
+    client: Client, shared: str, drawn: Path
+):
+    (slide,) = client.list_slides(shared, filter=SlideFilter(slides=["glands-p1-s1"]))
+    corners = {slide.name: [(0, 0)]}
+    paths = {"glands-p1-s1": drawn / "glands-p1-s1.tiff"}
+
+    def read(stored: Slide) -> int:
+        files = SlideFiles(paths, {slide.name: stored}, corners)
+        (made,) = files.histograms([slide.name], workers=1, progress=lambda *_: None)
+        return len(made.vectors)
+
+    assert read(slide) == 1
+    with pytest.raises(EvaluationError, match="another slide"):
+        read(dataclasses.replace(slide, width_px=slide.width_px + 1))
+
+
+def test_without_files_a_report_shows_the_pictures_that_the_service_keeps(
+    run: Run, shared: str, tmp_path: Path
+):
+    run("evaluate", shared, "--mode", "exact", "-k", "2", "--html", tmp_path / "out.html")
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("data:image/jpeg") > 5
+    assert "no picture" not in page
 
 
 def test_tiles_are_evaluated_and_leave_nothing_behind(
@@ -283,6 +308,7 @@ def test_ctrl_c_of_the_command_leaves_nothing_behind(
         (["evaluate-tiles", "/nowhere/at/all"], "not a folder"),
         (["evaluate-tiles", "/tmp", "--pattern", "x", "--labels", "y"], "either"),
         (["evaluate", "c", "--html", "/nowhere/at/all.html"], "not a folder"),
+        (["evaluate", "c", "--slides", "/nowhere/at/all"], "does not exist"),
         (["evaluate", "c", "-k", "0"], "k"),
         (["evaluate", "c", "--mode", "fast"], "fast"),
     ],

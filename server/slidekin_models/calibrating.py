@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from slidekin_models.bundle import BUNDLE_NAME
 from slidekin_models.calibration import Rule, choose, measure, textures
 from slidekin_models.calibration_card import Calibration, write_calibration
 from slidekin_models.calibration_sample import read_patients, sample_tissue
+from slidekin_models.errors import ManifestError
 from slidekin_models.manifest import TextureManifest
 from slidekin_models.placement import Placement
 from slidekin_models.serving import load_texture
@@ -44,10 +46,16 @@ def calibrate_texture(
         say: Told of files.
 
     Raises:
-        ManifestError: It is no texture network's directory.
+        ManifestError: It is no texture network's directory, or part of a bundle.
         SamplingError: The tissue cannot be used.
         WeightsError: The weights are missing or altered.
     """
+    if (directory.parent / BUNDLE_NAME).exists():
+        msg = (
+            f"{directory}: is part of a bundle, which stays as it was built: calibrate the model "
+            "directory that it was built from, and build it again (models build --replace)"
+        )
+        raise ManifestError(msg)
     encoder = load_texture(directory, Placement())
     known = read_patients(patients) if patients else {}
     sample = sample_tissue(

@@ -20,8 +20,7 @@ from rich.progress import (
 )
 
 from slidekin_models.calibration import MIN_PATCHES, Rule
-from slidekin_models.cli._app import app, plain_errors
-from slidekin_models.errors import SamplingError
+from slidekin_models.cli._app import app, named_mpp, plain_errors
 
 
 @app.command()
@@ -68,7 +67,7 @@ def calibrate(
         Path | None,
         typer.Option(help="CSV file with the columns slide and patient, as for ingest."),
     ] = None,
-    mpp: Annotated[
+    slide_mpp: Annotated[
         list[str] | None,
         typer.Option(help="NAME=MPP of a slide that does not say its resolution; repeatable."),
     ] = None,
@@ -91,7 +90,7 @@ def calibrate(
             share=share,
             patches=patches,
             patients=patients,
-            slide_mpp=_resolutions(mpp or []),
+            slide_mpp=named_mpp("--slide-mpp", slide_mpp or []),
             seed=seed,
             tell=tell,
             say=lambda line: typer.echo(line, err=True),
@@ -99,20 +98,6 @@ def calibrate(
     typer.echo(f"threshold    {manifest.hamming_threshold_bits} of {manifest.texture_bits} bits")
     typer.echo(f"because      {manifest.threshold_note}")
     typer.echo(f"written      {model}: manifest.yaml, CARD.md, calibration.png, calibration.json")
-
-
-def _resolutions(given: list[str]) -> dict[str, float]:
-    named = {}
-    for text in given:
-        name, _, mpp = text.rpartition("=")
-        try:
-            named[name] = float(mpp)
-        except ValueError:
-            name = ""
-        if not name:
-            msg = f"--mpp {text}: write NAME=MPP, such as slide.svs=0.5"
-            raise SamplingError(msg)
-    return named
 
 
 @contextmanager

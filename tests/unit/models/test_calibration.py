@@ -184,5 +184,11 @@ def test_a_folder_without_tissue_is_named(tmp_path: Path, model: Path) -> None:
         done = run("calibrate", model, "--tissue", where)
         assert done.exit_code == 2
         assert message in done.stderr
-    done = run("calibrate", model, "--tissue", tmp_path, "--mpp", "slide.svs")
-    assert "write NAME=MPP" in done.stderr
+    done = run("calibrate", model, "--tissue", tmp_path, "--slide-mpp", "slide.svs")
+    assert "--slide-mpp" in done.stderr
+
+
+def test_a_bundle_stays_as_it_was_built(demo_bundle: Path, tiles: Path) -> None:
+    done = run("calibrate", demo_bundle / "texture", "--tissue", tiles)
+    assert done.exit_code == 2
+    assert "is part of a bundle" in done.stderr

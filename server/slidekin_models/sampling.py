@@ -131,6 +131,7 @@ class TissueSampler:
             if not path.exists():
                 msg = f"{path}: there is no such file or folder: check the path"
                 raise SamplingError(msg)
+        for path in paths:
             self._add(path, say)
         if settings.hold_out_by == "slide":
             _hold_out_slides(self._sources, settings.held_out_share)

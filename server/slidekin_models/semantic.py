@@ -134,8 +134,8 @@ def _turned(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[n
 
 
 def _moved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The best of all paths with up to three neighbours moved elsewhere together."""
-    best, length = path, _length(path, distance)
+    """The path with one, two or three neighbours moved elsewhere together, wherever that helps."""
+    length = _length(path, distance)
     for size in (1, 2, 3):
         for start in range(len(path) - size + 1):
             part = path[start : start + size]
@@ -149,9 +149,9 @@ def _moved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np
                 total = stay - link + to_left + to_right
                 place = int(total.argmin())
                 if total[place] < length - _LEAST_GAIN:
-                    length = float(total[place])
-                    best = np.insert(rest, place, piece)
-    return best
+                    length, path = float(total[place]), np.insert(rest, place, piece)
+                    break
+    return path
 
 
 def _ranks(path: NDArray[np.int64]) -> list[int]:

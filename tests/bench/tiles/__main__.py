@@ -22,15 +22,17 @@ from tests.bench.tiles import methods
 from tests.bench.tiles.encode import Encoded, default_cache, encode_textures, encode_vqvae
 from tests.bench.tiles.profile_search import SPLIT_SEED, Encodings, Setting, renamed, search_profile
 from tests.bench.tiles.service import Coded, answers, service
-from tests.bench.tiles.tiles import Tile, halves, hundred, originals
+from tests.bench.tiles.tiles import Tile, halves, held_out, hundred, originals
 
 from slidekin import Client, SearchOptions
 from slidekin.evaluation import Answer, judge
 from slidekin_models.manifest import VqVaeManifest
 from slidekin_models.semantic import path_order, principal_order
+from slidekin_models.shipped import shipped_manifest, shipped_models
 from slidekin_server.codes import textures_from_features
 
 BASELINE = "RGB histogram (3 x 32 bins, Hellinger)"
+SHIPPED = "vqvae-small-tissue"
 MODES = ("guided", "exact", "hybrid")
 Line = dict[str, Any]
 
@@ -51,7 +53,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines to write")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="encoded tiles")
     parser.add_argument(
-        "--vqvae", type=Path, help="model directory of a trained VQ-VAE, beside the random one"
+        "--vqvae",
+        type=Path,
+        default=shipped_vqvae(),
+        help="model directory of a trained VQ-VAE, beside the random one (default: the shipped)",
     )
     options = parser.parse_args()
     tiles = hundred()
@@ -69,6 +74,11 @@ def main() -> None:
             few = encoded(small, options.cache, options.vqvae)
             for line in rankings(client, small, few, "originals"):
                 write(out, line)
+
+
+def shipped_vqvae() -> Path | None:
+    """The one that comes with the package, where it does."""
+    return shipped_manifest(SHIPPED).parent if SHIPPED in shipped_models() else None
 
 
 def write(out: TextIO, line: Line) -> None:
@@ -111,6 +121,14 @@ def representations(tiles: Sequence[Tile], networks: Networks) -> Iterator[Line]
             )
     for name, result in methods.judged(makers, BASELINE).items():
         yield methods.line("representation", name, result)
+    unseen = held_out(tiles)
+    subset = {
+        name: (lambda make=make: [answer for answer in make() if answer.subject.slide_id in unseen])
+        for name, make in makers.items()
+        if name.startswith("keys alone") or name == BASELINE
+    }
+    for name, result in methods.judged(subset, BASELINE).items():
+        yield methods.line("held out", name, result, queries=len(unseen))
     distances = methods.hamming_distances(textures_from_features(lite))
     yield {"kind": "distances", "name": "EfficientNet-Lite0", **_percentiles(distances)}
 

@@ -27,6 +27,7 @@ def main() -> None:
     parts = {
         "machine": machine(lines),
         "representations": representations(lines),
+        "held out": held_out(lines),
         "distances": distances(lines),
         "rankings": rankings(lines, "tiles"),
         "originals": rankings(lines, "originals"),
@@ -44,8 +45,8 @@ def main() -> None:
     DOCUMENT.write_text(text, encoding="utf-8")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    every = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:
+    every = [head, [*["---"] * texts, *["--:"] * (len(head) - texts)], *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in every)
 
 
@@ -64,6 +65,15 @@ def representations(lines: Sequence[Line]) -> str:
         if line.get("kind") == "representation"
     ]
     return table(["compared by", *_HEAD, "P@1", "mAP@5 beyond the histogram"], rows)
+
+
+def held_out(lines: Sequence[Line]) -> str:
+    rows = [
+        [line["name"], *_scores(line), _against(line)]
+        for line in lines
+        if line.get("kind") == "held out"
+    ]
+    return table(["compared by", *_HEAD, "mAP@5 beyond the histogram"], rows)
 
 
 def distances(lines: Sequence[Line]) -> str:
@@ -96,6 +106,7 @@ def rankings(lines: Sequence[Line], which: str) -> str:
     return table(
         ["profile and mode", "networks", *_HEAD, "fewer than 5", "mAP@5 beyond the histogram"],
         rows,
+        texts=2,
     )
 
 
@@ -115,7 +126,9 @@ def marginals(lines: Sequence[Line]) -> str:
                 row += [f"{max(reached):.3f}", f"{sum(reached) / len(reached):.3f}"]
             rows.append(row)
     return table(
-        ["setting", "value", "HYBRID, best", "HYBRID, mean", "GUIDED, best", "GUIDED, mean"], rows
+        ["setting", "value", "HYBRID, best", "HYBRID, mean", "GUIDED, best", "GUIDED, mean"],
+        rows,
+        texts=2,
     )
 
 

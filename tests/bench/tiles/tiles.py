@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from PIL import Image
 from tests.paths import test_data
 
 from slidekin_models.decoding import decode_patch
+from slidekin_models.sampling import SampleSettings, TissueSampler
 
 LABELS = ("tumour", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
 _ORIGINAL = re.compile(r"^0([1-8])_.*CRC-Prim-HE-(\d+)")
@@ -90,8 +91,12 @@ def halves(tiles: Sequence[Tile], seed: int) -> tuple[list[int], list[int]]:
     return sorted(parts[0]), sorted(parts[1])
 
 
-def labels_of(tiles: Iterable[Tile]) -> list[str]:
-    return [tile.label for tile in tiles]
+def held_out(tiles: Sequence[Tile]) -> set[str]:
+    """Ids of those that the shipped VQ-VAE was not trained on, as its card says it was trained."""
+    settings = SampleSettings(side_px=128, mpp=0.5, tile_mpp=0.3315, held_out_share=0.25)
+    sampler = TissueSampler([tiles[0].path.parent], settings)
+    (source,) = sampler._sources
+    return {path.stem for path in source._tiles[True]}
 
 
 def _tiles() -> Path:

@@ -115,9 +115,14 @@ def collections_table(collections: list[Collection]) -> Table:
             f"{collection.slide_count:,}",
             f"{collection.patch_count:,}",
             f"{collection.hamming_threshold_bits} of {collection.texture_bits} bits",
-            collection.model_fingerprint[:16],
+            _model(collection),
         )
     return table
+
+
+def _model(collection: Collection) -> str:
+    held, wanted = collection.model_fingerprint[:16], collection.reindex_model_fingerprint[:16]
+    return f"{held}, being reindexed to {wanted}" if wanted else held
 
 
 def _json(collection: Collection) -> dict[str, Any]:

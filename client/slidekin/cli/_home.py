@@ -38,7 +38,7 @@ class Stack:
     metrics: str = ""
     """Where its metrics are read; empty while it starts."""
     fingerprint: str = ""
-    """Model that is served."""
+    """Models that are served; commas between."""
 
     def alive(self) -> bool:
         """All of it runs."""

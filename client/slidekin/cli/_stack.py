@@ -20,6 +20,7 @@ from typing import Any
 
 from slidekin.cli._common import CommandError
 from slidekin.cli._home import Process, Stack, read_stack, started_at, write_stack
+from slidekin.cli._stack_models import Models, build_bundle, named_models, short
 
 SEARCH_SERVICE = "slidekin.v1.SearchService"
 HOST = "127.0.0.1"
@@ -47,8 +48,10 @@ class Plan:
     """YAML file that chooses the networks; a bundle is made of it."""
     bundle: Path | None = None
     """A bundle that was made before."""
+    store: Path | None = None
+    """A model store, all of whose bundles are served."""
     allow_random_weights: bool = False
-    """Serve a bundle of random weights."""
+    """Serve bundles of random weights."""
     port: int | None = None
     """Port of the service. None: the usual one, or a free one where that is taken."""
     runtime: str = "auto"
@@ -72,7 +75,7 @@ def up(plan: Plan, tell: Tell) -> tuple[Stack, bool]:
     with _locked(plan.home):
         running = read_stack(plan.home)
         if running is not None and running.alive() and running.server:
-            _check_same_model(plan, running)
+            _check_same_models(plan, running)
             _wait_serving(running, plan, tell)
             return running, True
         if running is not None:
@@ -133,13 +136,7 @@ def find_triton_python(named: Path | None, deploy_dir: Path) -> Path:
 
 def _start(plan: Plan, tell: Tell) -> Stack:
     deadline = time.monotonic() + plan.timeout_s
-    bundle, random_allowed = _bundle(plan, tell)
-    facts = _read_bundle(bundle)
-    if facts["random_weights"] and not random_allowed:
-        raise CommandError(
-            f"the networks in {bundle} have random weights, whose answers say nothing of tissue; "
-            "add --allow-random-weights to serve them all the same"
-        )
+    models = _models(plan, tell)
     tell("starting Triton")
     run_dir = plan.home / "triton"
     state_file = run_dir / "state.json"
@@ -150,14 +147,14 @@ def _start(plan: Plan, tell: Tell) -> Stack:
             str(plan.triton_python),
             str(plan.deploy_dir / "triton" / "launcher.py"),
             "run",
-            f"--bundle={bundle}",
+            models.launcher_option,
             f"--run-dir={run_dir}",
             f"--runtime={plan.runtime}",
             f"--precision={plan.precision}",
         ],
         launcher_log,
     )
-    stack = Stack(triton=triton.identity, fingerprint=str(facts["fingerprint"]))
+    stack = Stack(triton=triton.identity, fingerprint=models.fingerprint)
     write_stack(plan.home, stack)
     tell("loading the networks into Triton")
     state = _await_file(
@@ -168,7 +165,7 @@ def _start(plan: Plan, tell: Tell) -> Stack:
     service_state = plan.home / "service.json"
     service_state.unlink(missing_ok=True)
     config = plan.home / "service.yaml"
-    config.write_text(_config(plan, bundle, str(state["grpc_url"])), encoding="utf-8")
+    config.write_text(_config(plan, models, str(state["grpc_url"])), encoding="utf-8")
     service_log = plan.home / "service.log"
     service = _launch(
         [
@@ -192,10 +189,16 @@ def _start(plan: Plan, tell: Tell) -> Stack:
     return stack
 
 
-def _bundle(plan: Plan, tell: Tell) -> tuple[Path, bool]:
-    """The bundle to serve, and whether its weights may be random."""
-    if plan.bundle is not None:
-        return plan.bundle.resolve(), plan.allow_random_weights
+def _models(plan: Plan, tell: Tell) -> Models:
+    """What is to be served, made first where only its recipe is given."""
+    if plan.bundle is not None or plan.store is not None:
+        named = named_models(plan.bundle, plan.store)
+        if named.random_weights and not plan.allow_random_weights:
+            raise CommandError(
+                f"networks in {named.path} have random weights, whose answers say nothing of "
+                "tissue; add --allow-random-weights to serve them all the same"
+            )
+        return named
     out = (plan.home / "models").resolve()
     if plan.models is None:
         if not (out / "bundle.yaml").is_file():
@@ -204,73 +207,33 @@ def _bundle(plan: Plan, tell: Tell) -> tuple[Path, bool]:
                 f"{plan.deploy_dir / 'demo' / 'models.yaml'}), --bundle DIR takes some that were "
                 "built before"
             )
-        # Built by an earlier start, whose file allowed what it holds.
-        return out, True
-    tell("building the model bundle")
-    done = subprocess.run(
-        [
-            str(plan.triton_python),
-            "-m",
-            "slidekin_models",
-            "build",
-            f"--config={plan.models.resolve()}",
-            f"--out={out}",
-        ],
-        env=_environment(_folder_of("slidekin_models")),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL_LINES:]
-        raise CommandError(
-            f"no bundle could be made of {plan.models}:\n"
-            + "\n".join(said)
-            + (
-                f"\n{out} holds the bundle of other networks: name another --home, or move it away"
-                if (out / "bundle.yaml").is_file()
-                else ""
-            )
+    else:
+        tell("building the model bundle")
+        build_bundle(
+            plan.models, out, plan.triton_python, _environment(_folder_of("slidekin_models"))
         )
-    # The file said in as many words that random weights are meant, else building had refused.
-    return out, True
+    # The file says in as many words that random weights are meant, or building had refused.
+    return named_models(out, None)
 
 
-def _read_bundle(bundle: Path) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - a dependency of the service, without which none of this runs
-
-    file = bundle / "bundle.yaml"
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return {"fingerprint": facts["fingerprint"], "random_weights": facts["random_weights"]}
-    except FileNotFoundError:
-        raise CommandError(
-            f"{bundle} is no model bundle: it has no bundle.yaml; build one with "
-            "`slidekin-server models build`"
-        ) from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise CommandError(f"{file} cannot be read: {error}") from None
-
-
-def _check_same_model(plan: Plan, running: Stack) -> None:
-    if plan.bundle is None:
+def _check_same_models(plan: Plan, running: Stack) -> None:
+    if plan.bundle is None and plan.store is None:
         return
-    wanted = str(_read_bundle(plan.bundle.resolve())["fingerprint"])
+    wanted = named_models(plan.bundle, plan.store).fingerprint
     if wanted != running.fingerprint:
         raise CommandError(
-            f"the stack at {running.server} serves another model ({running.fingerprint[:16]}, not "
-            f"{wanted[:16]}): `slidekin down` first, or use another --home"
+            f"the stack at {running.server} serves other models ({short(running.fingerprint)}, not "
+            f"{short(wanted)}): `slidekin down` first, or use another --home"
         )
 
 
-def _config(plan: Plan, bundle: Path, triton_url: str) -> str:
+def _config(plan: Plan, models: Models, triton_url: str) -> str:
     """The service's settings. JSON is YAML."""
     settings = {
         "listen": {"host": HOST, "port": _port(plan.port, USUAL_PORT)},
         "metrics": {"host": HOST, "port": _port(None, USUAL_METRICS_PORT)},
         "storage": {"path": str((plan.home / "data").resolve())},
-        "model": {"bundle": str(bundle), "allow_random_weights": True},
+        "model": {**models.settings, "allow_random_weights": True},
         "triton": {"url": triton_url},
     }
     return "# Written by `slidekin up`.\n" + json.dumps(settings, indent=2) + "\n"

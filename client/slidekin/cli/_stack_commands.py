@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from slidekin._exceptions import UnavailableError
-from slidekin._types import Status
+from slidekin._types import ServedModel, Status
 from slidekin.cli import _stack
 from slidekin.cli._collections import collections_table
 from slidekin.cli._common import (
@@ -41,6 +41,10 @@ def up(
     bundle: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Model bundle that was built before.")
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Model store; all its bundles are served side by side."),
+    ] = None,
     *,
     home: HomeOption = None,
     port: Annotated[
@@ -68,12 +72,16 @@ def up(
     ] = 300.0,
     allow_random_weights: Annotated[
         bool,
-        typer.Option("--allow-random-weights", help="Serve a --bundle of random weights."),
+        typer.Option(
+            "--allow-random-weights", help="Serve a --bundle or --store of random weights."
+        ),
     ] = False,
 ) -> None:
     """Start Triton and the search service on this machine; what runs already is left alone."""
-    if models is not None and bundle is not None:
-        raise typer.BadParameter("give either --models or --bundle", param_hint="--bundle")
+    if sum(given is not None for given in (models, bundle, store)) > 1:
+        raise typer.BadParameter(
+            "give either --models or --bundle or --store", param_hint="--bundle"
+        )
     if models is not None and not models.is_file():
         raise typer.BadParameter(f"there is no file {models}", param_hint="--models")
     deploy = _stack.find_deploy_dir(deploy_dir)
@@ -83,6 +91,7 @@ def up(
         deploy_dir=deploy,
         models=models,
         bundle=bundle,
+        store=store,
         allow_random_weights=allow_random_weights,
         port=port,
         runtime=runtime,
@@ -154,9 +163,21 @@ def _facts(target: str, found: Status) -> Table:
         f"[{colour}]{found.encoder_state}[/]"
         + (f": {escape(found.encoder_message)}" if found.encoder_message else ""),
     )
-    table.add_row("model", found.model.fingerprint[:16] or "none")
+    for served in found.models:
+        table.add_row("model", _served(served))
+    if not found.models:
+        table.add_row("model", "none")
     table.add_row("held", f"{found.slide_count:,} slides, {found.patch_count:,} patches")
     return table
+
+
+def _served(served: ServedModel) -> str:
+    told = f"{escape(served.name)} ({served.model.fingerprint[:16]})"
+    if served.active:
+        told += ", of new collections"
+    if served.encoder_state == "ready":
+        return told
+    return f"{told}: [red]{served.encoder_state}[/] {escape(served.encoder_message)}"
 
 
 def _networks(found: Status) -> Table:

@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults bench-slide bench-index bench-evaluation lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults bench-slide bench-index bench-encode bench-evaluation lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,12 @@ bench-index: env ## Index and its rivals at SIZES patches, as JSON lines; then d
 	@python -c 'import faiss, matplotlib' 2>/dev/null || python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	@PYTHONPATH=. python -m tests.bench.bench_index --sizes "$(SIZES)" --out $(BENCH_OUT)
 	@PYTHONPATH=. python -m tests.bench.report $(BENCH_OUT)
+
+ENCODE_OUT ?= docs/benchmarks/encode.jsonl
+bench-encode: env ## The road from client to networks, as JSON lines; then docs/benchmarks.md
+	@python -c 'import matplotlib' 2>/dev/null || python -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	@PYTHONPATH=. python -m tests.bench.bench_encode --out $(ENCODE_OUT)
+	@PYTHONPATH=. python -m tests.bench.encode_report $(ENCODE_OUT)
 
 EVALUATION_OUT ?= docs/evaluation/run.jsonl
 bench-evaluation: env ## Labelled tiles through every network and setting, as JSON lines; then docs/evaluation.md

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TextIO
 
 from tests.bench.lines import describe_machine
-from tests.bench.processes import environment
-from tests.paths import PROJECT
+from tests.bench.processes import pass_on, run_part
 
 PARTS = ("engine", "rivals", "recall", "service", "slide")
 """``service`` runs with the greatest size only, ``slide`` (bench-slide) once."""
@@ -47,24 +44,10 @@ def main() -> None:
 def run(part: str, patches: int, out: TextIO) -> None:
     """Run one part in a process of its own and pass its lines on."""
     if part == "slide":
-        command = [sys.executable, "-m", "tests.bench.bench_slide"]
+        arguments = ["tests.bench.bench_slide"]
     else:
-        command = [sys.executable, "-m", "tests.bench.bench_index"]
-        command += ["--part", part, "--sizes", str(patches)]
-    print(f"bench-index: {part}, {patches} patches", file=sys.stderr, flush=True)
-    with subprocess.Popen(
-        command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            pass_on(line.rstrip("\n"), out)
-    if process.returncode:
-        sys.exit(f"bench-index: {part} of {patches} patches ended with {process.returncode}")
-
-
-def pass_on(line: str, out: TextIO) -> None:
-    print(line, flush=True)
-    print(line, file=out, flush=True)
+        arguments = ["tests.bench.bench_index", "--part", part, "--sizes", str(patches)]
+    run_part(f"bench-index: {part}, {patches} patches", arguments, out)
 
 
 def measure(part: str, patches: int) -> None:

@@ -54,6 +54,7 @@ def describe_machine() -> dict[str, Any]:
         "processor": model,
         "cores": psutil.cpu_count(),
         "avx512_vpopcntdq": "avx512_vpopcntdq" in flags,
+        "avx512_bf16": "avx512_bf16" in flags,
         "caches": _caches(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "huge_pages": pages.read_text(encoding="ascii").strip() if pages.exists() else "",

@@ -5,19 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tests.bench.goals import GOALS, Line, Run, number
-from tests.paths import PROJECT
+from tests.bench.page import goal_table, machine, read_run, save, set_up_plots, table, write_parts
 
-DOCUMENT = PROJECT / "docs" / "benchmarks.md"
-PLOTS = PROJECT / "docs" / "benchmarks"
 _BLOCK_BYTES = 144 * 128 / 112
 """A patch in blocks as building leaves them."""
 _COLOURS = {
@@ -33,52 +28,16 @@ _COLOURS = {
 
 def main() -> None:
     (name,) = sys.argv[1:]
-    lines = Path(name).read_text(encoding="utf-8").splitlines()
-    run = Run(json.loads(line) for line in lines if line.startswith("{"))
-    PLOTS.mkdir(exist_ok=True)
-    # No dates and no random ids in the files: the same run draws the same bytes.
-    mpl.rcParams.update({"svg.hashsalt": "slidekin", "font.size": 9, "axes.grid": True})
+    run = read_run(Path(name))
+    set_up_plots()
     plot_guided(run)
     plot_exact(run)
     plot_recall(run)
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for part, write in PARTS.items():
-        begin, end = f"<!-- {part}: generated -->", f"<!-- {part}: end -->"
-        pattern = re.escape(begin) + ".*?" + re.escape(end)
-        assert re.search(pattern, text, re.DOTALL), f"{DOCUMENT} has no part {part!r}"
-        body = f"{begin}\n{write(run)}\n{end}"
-        text = re.sub(pattern, lambda _, body=body: body, text, flags=re.DOTALL)
-    DOCUMENT.write_text(text, encoding="utf-8")
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    every = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in every)
-
-
-def machine(run: Run) -> str:
-    facts = run.machine
-    caches = ", ".join(f"{level} {size}" for level, size in facts["caches"].items())
-    vector = "with" if facts["avx512_vpopcntdq"] else "without"
-    minutes = f" The run took {run.finished['minutes']} minutes." if run.finished else ""
-    return (
-        f"{facts['cores']} cores of {facts['processor']} ({caches}; {vector} AVX-512 VPOPCNTDQ), "
-        f"{facts['memory_gib']} GiB of memory, {facts['system']}, transparent huge pages "
-        f"`{facts['huge_pages']}`, Python {facts['python']}. Load average before the run: "
-        f"{facts.get('load_before', 'not noted')}.{minutes}"
-    )
+    write_parts(run, PARTS)
 
 
 def goals(run: Run) -> str:
-    rows = []
-    for goal in GOALS:
-        value = goal.measured(run)
-        if value is None:
-            rows.append([goal.figure, goal.must, "not in this run", ""])
-        else:
-            reached = "yes" if goal.met(value) else "**no**"
-            rows.append([goal.figure, goal.must, f"{number(value)} {goal.unit}", reached])
-    return table(["figure", "must reach", "measured", "reached"], rows)
+    return goal_table(run, GOALS)
 
 
 def by_size(run: Run) -> str:
@@ -239,10 +198,6 @@ def draw(axes: Axes, lines: list[Line], label: str, engine: str, style: str = "o
         axes.plot(
             across, [line["value"] for line in lines], style, label=label, color=_COLOURS[engine]
         )
-
-
-def save(figure: Figure, name: str) -> None:
-    figure.savefig(PLOTS / name, bbox_inches="tight", metadata={"Date": None})
 
 
 def logarithmic(title: str, across: str, up: str) -> tuple[Figure, Axes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from slidekin._client import Client
-from slidekin._types import Collection, Slide
+from slidekin._types import Collection, Network, Slide
 from slidekin.evaluation._errors import EvaluationError
 from slidekin.evaluation._files import Corners, MissingPixelsError, SlideFiles
 from slidekin.evaluation._histogram import PatchHistograms, histogram_answers
@@ -215,13 +215,19 @@ def _still_there(
 
 def _networks(client: Client, collection: Collection) -> tuple[str, ...]:
     """What made the collection's codes, where the service still serves it."""
-    model = client.status().model
-    if not model.fingerprint or model.fingerprint != collection.model_fingerprint:
-        return ()
-    return tuple(
-        f"{network.name}{' (random weights)' if network.random_weights else ''}"
-        for network in model.networks
-    )
+    status = client.status()
+    for model in (status.model, *(served.model for served in status.models)):
+        if model.fingerprint and model.fingerprint == collection.model_fingerprint:
+            return tuple(_network(network) for network in model.networks)
+    return ()
+
+
+def _network(network: Network) -> str:
+    facts = [f"{network.runtime} {network.precision}".strip()]
+    if network.random_weights:
+        facts.append("random weights")
+    told = ", ".join(fact for fact in facts if fact)
+    return f"{network.name} ({told})" if told else network.name
 
 
 def _threshold(settings: EvaluationSettings, collection: Collection) -> int:

@@ -158,6 +158,7 @@ class Caller:
                     model_fingerprint=model_fingerprint,
                     thumbnail=thumbnail,
                     for_reindex=for_reindex,
+                    profile=outgoing.profile,
                     max_message_bytes=limits.max_message_bytes,
                 )
             )

@@ -263,6 +263,7 @@ def add_messages(
     model_fingerprint: str,
     thumbnail: bytes | None,
     for_reindex: bool,
+    profile: str,
     max_message_bytes: int,
 ) -> Iterator[slides_pb2.AddSlideRequest]:
     """The messages of AddSlide: the header, filled batches, the end."""
@@ -274,6 +275,7 @@ def add_messages(
         header=slides_pb2.AddSlideHeader(
             slide=stated,
             for_reindex=for_reindex,
+            profile=profile,
             replace=replace,
             model_fingerprint=model_fingerprint,
             thumbnail=_wire.jpeg_message(thumbnail) if thumbnail else None,

@@ -44,6 +44,10 @@ class Outgoing(Protocol):
     def replayable(self) -> bool:
         """``patches`` may be called again."""
 
+    @property
+    def profile(self) -> str:
+        """Name of the profile that they were picked by; empty where there is none."""
+
     def patches(self) -> Iterator[common_pb2.Patch]:
         """The patches, in order, made as they are asked for."""
 
@@ -55,6 +59,7 @@ class OutgoingCodes:
     """Ready-made codes."""
 
     replayable = True
+    profile = ""
 
     def __init__(self, codes: Codes, *, slide_id: str = "") -> None:
         self._codes = codes
@@ -71,6 +76,8 @@ class OutgoingCodes:
 
 class OutgoingImages:
     """Pictures that the caller has read."""
+
+    profile = ""
 
     def __init__(self, images: Iterable[ImagePatch], *, slide_id: str = "") -> None:
         self._images = images
@@ -159,6 +166,11 @@ class OpenSource:
             patch_size_px=self._slide.patch_size_px,
             source_digest=self.source_digest(),
         )
+
+    @property
+    def profile(self) -> str:
+        """Named only where it is the published one to the letter: that asks for fp32."""
+        return self._settings.profile if self._settings == self._slides.SISH_2022 else ""
 
     def pick(self) -> Mosaic:
         """Finds the tissue and picks the mosaic, the first time it is asked."""

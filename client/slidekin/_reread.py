@@ -40,6 +40,7 @@ class RereadSource:
     """
 
     replayable = True
+    profile = ""
 
     def __init__(
         self,

@@ -530,6 +530,11 @@ class Network:
     """Licence of its weights."""
     random_weights: bool
     """Its weights are random."""
+    runtime: str = ""
+    """What runs it, for example ``openvino``; empty before the encoders were asked."""
+    precision: str = ""
+    """Precision it is served in: ``fp32``, ``bf16`` or ``fp16``; empty likewise. The profile
+    ``sish-2022`` takes images only where every network is served in ``fp32``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,6 +377,8 @@ def _to_model(message: admin_pb2.Model) -> Model:
                 source=network.source,
                 licence=network.licence,
                 random_weights=network.random_weights,
+                runtime=network.runtime,
+                precision=network.precision,
             )
             for network in message.networks
         ),

@@ -29,10 +29,13 @@ from slidekin_models.manifest import (
 )
 from slidekin_models.packaged import PACKAGED
 from slidekin_models.shipped import shipped_manifest
+from slidekin_models.verdicts import limits_of
+from slidekin_models.vqvae import DOWNSAMPLING
 from slidekin_models.weights import require_sha256
 
 BUNDLE_NAME = "bundle.yaml"
 NetworkT = TypeVar("NetworkT", bound=NetworkManifest)
+_CODES_OF_A_PATCH = (PATCH_PX // DOWNSAMPLING) ** 2
 _CARD_FILES = ("CARD.md", "*.png", "*.json")
 
 
@@ -117,6 +120,13 @@ class TritonNames(_Config):
     version: str = "1"
 
 
+class CanaryTolerance(_Config):
+    """How far an answer of networks in fewer digits than fp32 may be from the known one."""
+
+    max_differing_codes: int
+    max_differing_texture_bits: int
+
+
 class Canary(_Config):
     """Paths within the bundle, and how far an answer may be from the known one.
 
@@ -128,6 +138,8 @@ class Canary(_Config):
     texture_features: str = canary.TEXTURE_FEATURES.as_posix()
     max_differing_codes: int = 4
     max_differing_texture_bits: int
+    reduced_precision: CanaryTolerance | None = None
+    """What the gate lets pass of one patch."""
 
 
 class Bundle(_Config):
@@ -174,6 +186,8 @@ def build_bundle(config_path: Path, out: Path, *, replace: bool = False) -> Bund
         if out.exists():
             standing = read_bundle(out)
             if standing == bundle:
+                _adopt_verdicts(made / "vqvae", out / "vqvae", VqVaeManifest)
+                _adopt_verdicts(made / "texture", out / "texture", TextureManifest)
                 return standing
             if not replace:
                 raise ManifestError(_taken(out, standing, bundle))
@@ -225,7 +239,37 @@ def _describe(vqvae: VqVaeManifest, texture: TextureManifest) -> Bundle:
             texture=NetworkEntry(**texture.model_dump(include=shared)),
         ),
         triton=TritonNames(),
-        canary=Canary(max_differing_texture_bits=max(1, texture.texture_bits // 100)),
+        canary=Canary(
+            max_differing_texture_bits=max(1, texture.texture_bits // 100),
+            reduced_precision=_reduced_tolerance(texture),
+        ),
+    )
+
+
+def _adopt_verdicts(
+    made: Path, standing: Path, kind: type[VqVaeManifest | TextureManifest]
+) -> None:
+    """Add what the gate found since the bundle was built; its own verdicts stay."""
+    held = read_yaml(standing / MANIFEST_NAME, kind)
+    known = {(verdict.runtime, verdict.precision, verdict.device) for verdict in held.runtimes}
+    fresh = [
+        verdict
+        for verdict in read_yaml(made / MANIFEST_NAME, kind).runtimes
+        if (verdict.runtime, verdict.precision, verdict.device) not in known
+    ]
+    if fresh:
+        merged = held.model_copy(update={"runtimes": [*held.runtimes, *fresh]})
+        write_yaml(merged, standing / MANIFEST_NAME)
+
+
+def _reduced_tolerance(texture: TextureManifest) -> CanaryTolerance:
+    """The gate's limits of a single patch."""
+    limits = limits_of("bf16")
+    differing_codes = (1 - limits.least_equal_codes_of_a_patch) * _CODES_OF_A_PATCH
+    differing_bits = limits.most_bits_of_a_patch * texture.hamming_threshold_bits
+    return CanaryTolerance(
+        max_differing_codes=int(differing_codes),
+        max_differing_texture_bits=max(1, texture.texture_bits // 100, int(differing_bits)),
     )
 
 

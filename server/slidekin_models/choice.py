@@ -119,8 +119,10 @@ def choose_runtime(
 
 def _read_manifest(directory: Path) -> VqVaeManifest | TextureManifest:
     # The folder's name in a bundle says what it holds.
-    kind = VqVaeManifest if directory.name == "vqvae" else TextureManifest
-    return read_yaml(directory / MANIFEST_NAME, kind)
+    path = directory / MANIFEST_NAME
+    if directory.name == "vqvae":
+        return read_yaml(path, VqVaeManifest)
+    return read_yaml(path, TextureManifest)
 
 
 def _verdicts(manifest: VqVaeManifest | TextureManifest) -> list[Verdict[Any]]:

@@ -192,7 +192,7 @@ def _encode(
 
 
 def _note(network: _Network, verdicts: Sequence[Verdict[Any]]) -> None:
-    """Write the verdicts into the manifest, in one step."""
+    """Write the verdicts into the manifest."""
     manifest = network.manifest
     judged = {(verdict.runtime, verdict.precision, verdict.device) for verdict in verdicts}
     kept = [
@@ -200,9 +200,8 @@ def _note(network: _Network, verdicts: Sequence[Verdict[Any]]) -> None:
         for verdict in manifest.runtimes
         if (verdict.runtime, verdict.precision, verdict.device) not in judged
     ]
-    draft = network.directory / f".{MANIFEST_NAME}"
-    write_yaml(manifest.model_copy(update={"runtimes": [*kept, *verdicts]}), draft)
-    draft.replace(network.directory / MANIFEST_NAME)
+    judged_manifest = manifest.model_copy(update={"runtimes": [*kept, *verdicts]})
+    write_yaml(judged_manifest, network.directory / MANIFEST_NAME)
 
 
 def _versions(runtime: str) -> dict[str, str]:

@@ -157,3 +157,19 @@ def is_accepted(
         and verdict.weights_sha256 == weights_sha256
         for verdict in verdicts
     )
+
+
+def rejudged(
+    verdicts: Sequence[Verdict[TextureFigures]], threshold_bits: int
+) -> list[Verdict[TextureFigures]]:
+    """The verdicts on a texture network whose threshold has changed: what was measured stands."""
+    return [
+        verdict.model_copy(
+            update={
+                "accepted": not faults_of_textures(
+                    verdict.figures, verdict.precision, threshold_bits
+                )
+            }
+        )
+        for verdict in verdicts
+    ]

@@ -38,6 +38,14 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryTolerance:
+    """How far an answer may be from the known one."""
+
+    max_differing_codes: int
+    max_differing_texture_bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryFacts:
     """A patch whose codes and texture are known, and how far an answer may be off."""
 
@@ -47,8 +55,10 @@ class CanaryFacts:
     """``.npy`` file, uint8 (64, 64): codes before the semantic order."""
     texture_features: Path
     """``.npy`` file, float32 (texture_bits,)."""
-    max_differing_codes: int
-    max_differing_texture_bits: int
+    exact: CanaryTolerance
+    """Of networks in fp32."""
+    reduced: CanaryTolerance
+    """Of networks in fewer digits, as far as the gate lets them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,12 +138,17 @@ def load_bundle(folder: Path, *, allow_random_weights: bool) -> ModelBundle:
 
 
 def _bundle(folder: Path, written: _BundleFile) -> ModelBundle:
+    exact = CanaryTolerance(
+        max_differing_codes=written.canary.max_differing_codes,
+        max_differing_texture_bits=written.canary.max_differing_texture_bits,
+    )
+    reduced = written.canary.reduced_precision
     canary = CanaryFacts(
         image=folder / written.canary.image,
         codes=folder / written.canary.codes,
         texture_features=folder / written.canary.texture_features,
-        max_differing_codes=written.canary.max_differing_codes,
-        max_differing_texture_bits=written.canary.max_differing_texture_bits,
+        exact=exact,
+        reduced=CanaryTolerance(**reduced.model_dump()) if reduced else exact,
     )
     for path in (canary.image, canary.codes, canary.texture_features):
         if not path.is_file():
@@ -178,12 +193,16 @@ class _TritonPart(_Part):
     version: str
 
 
-class _CanaryPart(_Part):
+class _TolerancePart(_Part):
+    max_differing_codes: int
+    max_differing_texture_bits: int
+
+
+class _CanaryPart(_TolerancePart):
     image: str
     codes: str
     texture_features: str
-    max_differing_codes: int
-    max_differing_texture_bits: int
+    reduced_precision: _TolerancePart | None = None
 
 
 class _BundleFile(_Part):

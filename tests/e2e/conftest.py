@@ -36,7 +36,8 @@ def slidekin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slidekin]:
         return done
 
     try:
-        run("up", "--models", PROJECT / "deploy/demo/models.yaml")
+        # The profile sish-2022 takes images only where the networks run in fp32.
+        run("up", "--models", PROJECT / "deploy/demo/models.yaml", "--precision", "fp32")
         yield run
     finally:
         run("down")

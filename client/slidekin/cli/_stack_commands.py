@@ -182,13 +182,14 @@ def _served(served: ServedModel) -> str:
 
 def _networks(found: Status) -> Table:
     table = Table(title="Networks", title_justify="left")
-    for name in ("role", "name", "architecture", "weights", "licence"):
+    for name in ("role", "name", "architecture", "runs as", "weights", "licence"):
         table.add_column(name, overflow="fold")
     for network in found.model.networks:
         table.add_row(
             escape(network.role),
             escape(network.name),
             escape(network.architecture),
+            escape(f"{network.runtime} {network.precision}".strip() or "-"),
             "[yellow]random[/]" if network.random_weights else escape(network.source),
             escape(network.licence),
         )

@@ -67,6 +67,8 @@ class Network(message.Message):
     SOURCE_FIELD_NUMBER: builtins.int
     LICENCE_FIELD_NUMBER: builtins.int
     RANDOM_WEIGHTS_FIELD_NUMBER: builtins.int
+    RUNTIME_FIELD_NUMBER: builtins.int
+    PRECISION_FIELD_NUMBER: builtins.int
     role: builtins.str
     """`vqvae` or `texture`."""
     name: builtins.str
@@ -79,6 +81,12 @@ class Network(message.Message):
     """Licence of its weights."""
     random_weights: builtins.bool
     """Its weights are random."""
+    runtime: builtins.str
+    """What runs it, for example `openvino`; empty before Triton was asked."""
+    precision: builtins.str
+    """Precision it is served in: `fp32`, `bf16` or `fp16`; empty before Triton was asked. The profile
+    `sish-2022` takes images only where every network is served in fp32.
+    """
     def __init__(
         self,
         *,
@@ -88,10 +96,12 @@ class Network(message.Message):
         source: builtins.str = ...,
         licence: builtins.str = ...,
         random_weights: builtins.bool = ...,
+        runtime: builtins.str = ...,
+        precision: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["architecture", b"architecture", "licence", b"licence", "name", b"name", "random_weights", b"random_weights", "role", b"role", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["architecture", b"architecture", "licence", b"licence", "name", b"name", "precision", b"precision", "random_weights", b"random_weights", "role", b"role", "runtime", b"runtime", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -126,6 +126,7 @@ class AddSlideHeader(message.Message):
     MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
     THUMBNAIL_FIELD_NUMBER: builtins.int
     FOR_REINDEX_FIELD_NUMBER: builtins.int
+    PROFILE_FIELD_NUMBER: builtins.int
     replace: builtins.bool
     """Replace a slide of the same name, in one step: searches see the old one or the new one."""
     model_fingerprint: builtins.str
@@ -136,6 +137,10 @@ class AddSlideHeader(message.Message):
     (SLIDE_CHANGED). Facts and thumbnails are those of the slide as it is held, whose patches must
     be sent at their places and in their order (ExportSlides tells them). `replace` is ignored. One
     that is encoded anew already is answered before any patch travels.
+    """
+    profile: builtins.str
+    """Profile that the slide's codes are to serve. `sish-2022`: images are refused
+    (INEXACT_PRECISION) unless the networks are served in fp32. Empty: `default`.
     """
     @builtins.property
     def slide(self) -> Slide:
@@ -153,10 +158,11 @@ class AddSlideHeader(message.Message):
         model_fingerprint: builtins.str = ...,
         thumbnail: common_pb2.Image | None = ...,
         for_reindex: builtins.bool = ...,
+        profile: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["for_reindex", b"for_reindex", "model_fingerprint", b"model_fingerprint", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["for_reindex", b"for_reindex", "model_fingerprint", b"model_fingerprint", "profile", b"profile", "replace", b"replace", "slide", b"slide", "thumbnail", b"thumbnail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,9 +15,8 @@ from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.names import parse_snapshot_name, slide_name, snapshot_name
 from slidekin_server.archive.served import ServedModel, ServedModels
 from slidekin_server.archive.workers import Workers
-from slidekin_server.bundle import ModelBundle
 from slidekin_server.config import Limits
-from slidekin_server.encoding import EncoderState
+from slidekin_server.encoding import EncoderState, NetworkRuntime
 from slidekin_server.storage import DamagedSnapshotError, NewerSchemaError, Snapshot
 
 _STATES = {
@@ -159,7 +158,7 @@ def _snapshot(snapshot: Snapshot) -> admin_pb2.Snapshot:
 def _served(model: ServedModel, *, active: bool) -> admin_pb2.ServedModel:
     status = model.encoder.status
     return admin_pb2.ServedModel(
-        model=_model(model.bundle),
+        model=_model(model),
         name=model.bundle.folder.name,
         active=active,
         encoder_state=_STATES[status.state],
@@ -167,7 +166,10 @@ def _served(model: ServedModel, *, active: bool) -> admin_pb2.ServedModel:
     )
 
 
-def _model(bundle: ModelBundle) -> admin_pb2.Model:
+def _model(model: ServedModel) -> admin_pb2.Model:
+    bundle = model.bundle
+    runtimes = {network.role: network for network in model.encoder.runtimes}
+    unknown = NetworkRuntime(role="", runtime="", precision="")
     return admin_pb2.Model(
         fingerprint=bundle.fingerprint,
         texture_bits=bundle.texture_bits,
@@ -181,6 +183,8 @@ def _model(bundle: ModelBundle) -> admin_pb2.Model:
                 source=network.source,
                 licence=network.licence,
                 random_weights=network.random_weights,
+                runtime=runtimes.get(network.role, unknown).runtime,
+                precision=runtimes.get(network.role, unknown).precision,
             )
             for network in bundle.networks
         ],

@@ -102,6 +102,7 @@ class OptionsReader:
                 fall_back=_enum(
                     check, "options.fallback", message.fallback, _FALLBACKS, profile.fall_back
                 ),
+                exact_profile=message.profile if profile.exact_encoding else "",
                 hamming_threshold_bits=optional("hamming_threshold_bits", None, 0, texture_bits),
                 label_weight_sum=optional(
                     "label_weight_sum", _DEFAULT_WEIGHT_SUM, 1e-6, _MAX_WEIGHT_SUM
@@ -119,11 +120,20 @@ class OptionsReader:
                 filter=_filter(check, "options.filter", message.filter, collection_id),
             )
 
-    def _profile(self, check: Checker, name: str) -> Profile:
+    def exact_profile(self, field: str, name: str) -> str:
+        """The profile, where it wants images encoded in fp32 or not at all; else empty.
+
+        Raises:
+            InvalidRequestError: There is no profile of that name.
+        """
+        with checking() as check:
+            return name if self._profile(check, name, field).exact_encoding else ""
+
+    def _profile(self, check: Checker, name: str, field: str = "options.profile") -> Profile:
         profile = self._profiles.get(name or DEFAULT_PROFILE)
         if profile is None:
             known = " and ".join(sorted(self._profiles))
-            check.fault("options.profile", f"{name!r} is unknown; there are {known}")
+            check.fault(field, f"{name!r} is unknown; there are {known}")
             return self._profiles[DEFAULT_PROFILE]
         return profile
 

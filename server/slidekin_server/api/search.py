@@ -76,7 +76,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 view,
                 options,
                 batches(stream, PatchReader(self._limits), self._metrics),
-                self._source(view, header.model_fingerprint, context),
+                self._source(view, header.model_fingerprint, options, context),
                 emit,
             )
             ranked = await self._ranked(answer, options)
@@ -108,7 +108,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         patches = PatchReader(self._limits).read(request.patches)
         if not patches:
             raise refuse("patches", "there are none; there is nothing to look for")
-        source = self._source(view, request.model_fingerprint, context)
+        source = self._source(view, request.model_fingerprint, options, context)
         answers = await self._searcher.patches(view, options, patches, source)
         return self._fitting(
             search_pb2.SearchPatchesResponse(
@@ -162,13 +162,18 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         )
 
     def _source(
-        self, view: View, stated_fingerprint: str, context: ServicerContext[Any, Any]
+        self,
+        view: View,
+        stated_fingerprint: str,
+        options: QueryOptions,
+        context: ServicerContext[Any, Any],
     ) -> PatchSource:
         return PatchSource(
             view.collection,
             models=self._models,
             stated_fingerprint=stated_fingerprint,
             time_left_s=context.time_remaining,
+            exact_profile=options.exact_profile,
         )
 
     def _random_weights(self, view: View) -> bool:

@@ -88,6 +88,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
         ],
     )
     gate = StreamGate(limits.max_open_streams)
+    options = OptionsReader(parts.profiles, limits)
     collections_pb2_grpc.add_CollectionServiceServicer_to_server(
         CollectionServicer(parts.archive, parts.reindexer, parts.workers, models), server
     )
@@ -99,6 +100,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             parts.workers,
             parts.metrics,
             limits=limits,
+            options=options,
             gate=gate,
             models=models,
         ),
@@ -111,7 +113,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             parts.workers,
             parts.metrics,
             limits=limits,
-            options=OptionsReader(parts.profiles, limits),
+            options=options,
             gate=gate,
             models=models,
         ),

@@ -10,7 +10,7 @@ from grpc.aio import ServicerContext
 
 from slidekin.v1 import slides_pb2, slides_pb2_grpc
 from slidekin_server.api import messages
-from slidekin_server.api.options import read_filter
+from slidekin_server.api.options import OptionsReader, read_filter
 from slidekin_server.api.patches import PatchReader, picture
 from slidekin_server.api.streams import StreamEnd, StreamGate, batches, first
 from slidekin_server.api.validation import (
@@ -54,6 +54,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         metrics: Metrics,
         *,
         limits: Limits,
+        options: OptionsReader,
         gate: StreamGate,
         models: ServedModels,
     ) -> None:
@@ -63,6 +64,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         self._workers = workers
         self._metrics = metrics
         self._limits = limits
+        self._options = options
         self._gate = gate
         self._models = models
 
@@ -142,6 +144,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
             models=self._models,
             stated_fingerprint=header.model_fingerprint,
             time_left_s=context.time_remaining,
+            exact_profile=self._options.exact_profile("header.profile", header.profile),
         )
 
     async def GetSlide(  # noqa: N802

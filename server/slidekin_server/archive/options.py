@@ -21,6 +21,8 @@ class Profile:
     ranking: RankingMethod
     fall_back: bool
     """Fill a short list up with the label-free ranking."""
+    exact_encoding: bool = False
+    """Images are encoded in fp32 or not at all."""
 
 
 SISH_2022 = Profile(
@@ -28,6 +30,7 @@ SISH_2022 = Profile(
     guided=GuidedParameters(include_seed_key=False),
     ranking=RankingMethod.UNCERTAINTY,
     fall_back=False,
+    exact_encoding=True,
 )
 """The published program to the last bit: strict walks, nothing filled up."""
 
@@ -78,6 +81,8 @@ class QueryOptions:
     """Its Hamming threshold is replaced by ``hamming_threshold_bits`` or the collection's."""
     ranking: RankingMethod
     fall_back: bool
+    exact_profile: str = ""
+    """Name of the profile, where that wants images encoded in fp32 or not at all."""
     hamming_threshold_bits: int | None = None
     """None: the collection's."""
     label_weight_sum: float = 10.0

@@ -14,8 +14,8 @@ from slidekin_server.archive.errors import (
     PreconditionError,
 )
 from slidekin_server.archive.names import collection_name
-from slidekin_server.archive.served import ServedModels
-from slidekin_server.encoding import EncodedPatch, ImageRefusedError, PatchImage
+from slidekin_server.archive.served import ImageEncoder, ServedModels
+from slidekin_server.encoding import EncodedPatch, ImageRefusedError, PatchImage, inexact
 from slidekin_server.storage import CollectionRecord
 from slidekin_server.values import PatchCodes
 
@@ -51,6 +51,7 @@ class PatchSource:
         models: What is served.
         stated_fingerprint: Of the model that made the stream's ready-made codes; may be empty.
         time_left_s: What is left of the call's deadline; None: unlimited.
+        exact_profile: Profile for which images are encoded in fp32 or not at all; empty: none.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class PatchSource:
         models: ServedModels,
         stated_fingerprint: str,
         time_left_s: Callable[[], float | None],
+        exact_profile: str = "",
     ) -> None:
         self._collection = collection
         self._model = models.find(collection.fingerprint)
         self._any_served = models.active() is not None
         self._stated_fingerprint = stated_fingerprint
         self._time_left_s = time_left_s
+        self._exact_profile = exact_profile
 
     def check(self, patch: Patch) -> None:
         """Refuse a patch that does not fit the collection, before any work goes into it.
@@ -100,6 +103,23 @@ class PatchSource:
             )
         if self._model is None:
             raise ModelNotServedError(collection=name, held=self._collection.fingerprint)
+        if self._exact_profile:
+            self._require_exact(self._model.encoder, name)
+
+    def _require_exact(self, encoder: ImageEncoder, collection: str) -> None:
+        coarse = inexact(encoder.runtimes)
+        if coarse:
+            served = " and ".join(
+                f"{network.role} in {network.precision or 'an unknown precision'}"
+                for network in coarse
+            )
+            raise PreconditionError(
+                f"the profile {self._exact_profile} wants images encoded in fp32, and Triton "
+                f"serves {served}: start it with --precision fp32 (slidekin up --precision fp32), "
+                "send codes, or use the profile default",
+                reason="INEXACT_PRECISION",
+                subject=collection,
+            )
 
     @property
     def fingerprint(self) -> str:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slidekin_server.bundle import ModelBundle
-from slidekin_server.encoding import EncodedPatch, EncoderState, EncoderStatus, PatchImage
+from slidekin_server.encoding import (
+    EncodedPatch,
+    EncoderState,
+    EncoderStatus,
+    NetworkRuntime,
+    PatchImage,
+)
 
 
 class ImageEncoder(Protocol):
@@ -16,6 +22,10 @@ class ImageEncoder(Protocol):
     @property
     def status(self) -> EncoderStatus:
         """What the last canary check found."""
+
+    @property
+    def runtimes(self) -> tuple[NetworkRuntime, ...]:
+        """How the networks are served; empty before it is known."""
 
     async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
         """Encode one image, waiting for a place in the queue."""

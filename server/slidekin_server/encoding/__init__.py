@@ -9,6 +9,7 @@ from .errors import (
     ImageRefusedError,
 )
 from .images import ImageFormat, ImageLimits, PatchImage, check_image, picture_size_px
+from .runtimes import NetworkRuntime, inexact
 from .service import EncodedPatch, Encoder, EncoderState, EncoderStatus
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "ImageFormat",
     "ImageLimits",
     "ImageRefusedError",
+    "NetworkRuntime",
     "PatchImage",
     "check_image",
+    "inexact",
     "picture_size_px",
 ]

@@ -6,6 +6,7 @@ canary's answer, compared with the bundle's, tells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slidekin_server.bundle import BundleError, ModelBundle
+from slidekin_server.bundle import BundleError, CanaryTolerance, ModelBundle
 from slidekin_server.codes import CODES_SIDE, textures_from_features
 
 from .images import ImageFormat, PatchImage
+from .runtimes import EXACT, NETWORKS, NetworkRuntime
 from .triton import EncoderAnswer
 
 
@@ -27,8 +29,8 @@ class Canary:
     image: PatchImage
     codes: NDArray[np.uint8]
     features: NDArray[np.float32]
-    max_differing_codes: int
-    max_differing_texture_bits: int
+    exact: CanaryTolerance
+    reduced: CanaryTolerance
 
     @classmethod
     def load(cls, bundle: ModelBundle) -> Canary:
@@ -42,12 +44,24 @@ class Canary:
             image=PatchImage(ImageFormat.PNG, facts.image.read_bytes()),
             codes=_array(facts.codes, np.uint8, (CODES_SIDE, CODES_SIDE)),
             features=_array(facts.texture_features, np.float32, (bundle.texture_bits,)),
-            max_differing_codes=facts.max_differing_codes,
-            max_differing_texture_bits=facts.max_differing_texture_bits,
+            exact=facts.exact,
+            reduced=facts.reduced,
         )
 
-    def mismatch(self, answer: EncoderAnswer) -> str | None:
-        """Say how an answer is wrong; None where it is right. CPU work: call from a thread."""
+    def mismatch(
+        self, answer: EncoderAnswer, runtimes: Sequence[NetworkRuntime] = ()
+    ) -> str | None:
+        """Say how an answer is wrong; None where it is right. CPU work: call from a thread.
+
+        Args:
+            answer: To the canary.
+            runtimes: How the networks are served. One that says to compute in less than fp32 may
+                be as far off as the gate lets it.
+        """
+        said = {network.role: network.precision for network in runtimes}
+        of_codes, of_bits = (
+            self.exact if said.get(role, "") in (EXACT, "") else self.reduced for role in NETWORKS
+        )
         if not np.isfinite(answer.features).all():
             return "its texture features are not all finite"
         codes = int(np.count_nonzero(answer.codes != self.codes))
@@ -56,11 +70,11 @@ class Canary:
         )
         bits = int(np.bitwise_count(differing).sum())
         wrong = []
-        if codes > self.max_differing_codes:
-            wrong.append(f"{codes} codes differ (at most {self.max_differing_codes} may)")
-        if bits > self.max_differing_texture_bits:
+        if codes > of_codes.max_differing_codes:
+            wrong.append(f"{codes} codes differ (at most {of_codes.max_differing_codes} may)")
+        if bits > of_bits.max_differing_texture_bits:
             wrong.append(
-                f"{bits} texture bits differ (at most {self.max_differing_texture_bits} may)"
+                f"{bits} texture bits differ (at most {of_bits.max_differing_texture_bits} may)"
             )
         return ", ".join(wrong) or None
 

@@ -33,6 +33,7 @@ from .errors import (
     ImageRefusedError,
 )
 from .images import ImageLimits, PatchImage, check_image
+from .runtimes import NetworkRuntime
 from .triton import EncoderAnswer, TritonClient, TritonRequest
 
 _log = get_logger(__name__)
@@ -111,6 +112,7 @@ class Encoder:
         self._metrics = metrics
         self._on_change = on_change
         self._status = EncoderStatus(EncoderState.STARTING, "the encoders have not been asked yet")
+        self._runtimes: tuple[NetworkRuntime, ...] = ()
         self._check_now = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[EncoderAnswer]] = set()
@@ -119,6 +121,11 @@ class Encoder:
     def status(self) -> EncoderStatus:
         """What the last canary check found."""
         return self._status
+
+    @property
+    def runtimes(self) -> tuple[NetworkRuntime, ...]:
+        """How Triton serves the networks, as it said at the last check; empty before."""
+        return self._runtimes
 
     async def start(self) -> None:
         """Begin to watch over Triton. Returns at once, whether Triton is there or not."""
@@ -243,7 +250,8 @@ class Encoder:
         try:
             request = await asyncio.to_thread(self._triton.request, self._canary.image)
             answer = await asyncio.shield(self._send(request))
-            wrong = await asyncio.to_thread(self._canary.mismatch, answer)
+            self._runtimes = await self._triton.runtimes(timeout_s=self._timeout_s)
+            wrong = await asyncio.to_thread(self._canary.mismatch, answer, self._runtimes)
         except (ImageRefusedError, EncoderFaultError) as error:
             wrong = str(error)
         except EncodingError as error:
@@ -266,7 +274,7 @@ class Encoder:
         if state is not self._status.state:
             write(
                 "encoders changed state",
-                model=self._model_label,
+                fingerprint=self._model_label,
                 encoder_state=state.value,
                 problem=message,
             )

@@ -26,6 +26,7 @@ from .errors import (
     ImageRefusedError,
 )
 from .images import PATCH_PX, ImageFormat, PatchImage
+from .runtimes import NETWORKS, NetworkRuntime
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -81,6 +82,29 @@ class TritonClient:
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
+
+    async def runtimes(self, *, timeout_s: float) -> tuple[NetworkRuntime, ...]:
+        """Ask how the networks are served; what is not said stays empty.
+
+        Raises:
+            EncodingError: One of its kinds; see there.
+        """
+        model = self._bundle.encoder_model
+        try:
+            answer = await self._client.get_model_config(
+                model, self._bundle.model_version, client_timeout=timeout_s
+            )
+        except InferenceServerException as error:
+            raise self._translated(error, timeout_s) from error
+        said = {key: value.string_value for key, value in answer.config.parameters.items()}
+        return tuple(
+            NetworkRuntime(
+                role=role,
+                runtime=said.get(f"{role}_runtime", ""),
+                precision=said.get(f"{role}_precision", ""),
+            )
+            for role in NETWORKS
+        )
 
     def request(self, image: PatchImage) -> TritonRequest:
         """Lay out a checked image for Triton. Copies it: call from a thread."""

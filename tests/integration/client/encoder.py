@@ -25,6 +25,9 @@ _CANARY = picture()
 class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers the canary as the made bundle wants it, and others by their colours."""
 
+    def __init__(self, precision: str) -> None:
+        self._precision = precision
+
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         (raw,) = request.raw_input_contents
         if request.inputs[0].name == "IMAGE":
@@ -36,6 +39,15 @@ class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
         else:
             image = Image.frombytes("RGB", (1024, 1024), raw)
         return _response(request, *_look(image))
+
+
+    def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        response = service_pb2.ModelConfigResponse()
+        for network in ("vqvae", "texture"):
+            parameters = response.config.parameters
+            parameters[f"{network}_runtime"].string_value = "torch"
+            parameters[f"{network}_precision"].string_value = self._precision
+        return response
 
 
 def _look(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -56,12 +68,12 @@ def _response(request: Any, codes: np.ndarray, features: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def quick_encoder() -> Iterator[str]:
-    """Its address while it serves."""
+def quick_encoder(precision: str = "fp32") -> Iterator[str]:
+    """Its address while it serves; it says to compute in this precision."""
     server = grpc.server(
         ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)]
     )
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(QuickEncoder(), server)
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(QuickEncoder(precision), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

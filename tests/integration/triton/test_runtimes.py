@@ -20,7 +20,7 @@ from slidekin_models.bundle import read_bundle
 
 @pytest.fixture
 def judged_bundle(demo_bundle: Path, tmp_path: Path) -> Path:
-    """The demo's pair, of which the gate took OpenVINO in bf16 for the one, in fp32 for the other."""
+    """The demo's pair; the gate took OpenVINO in bf16 for the one, in fp32 for the other."""
     bundle = tmp_path / "bundle"
     shutil.copytree(demo_bundle, bundle)
     accept(bundle / "vqvae", "openvino", "bf16")

@@ -59,6 +59,7 @@ def bundle_content(**changed: Any) -> dict[str, Any]:
             "texture_features": "canary/texture_features.npy",
             "max_differing_codes": 4,
             "max_differing_texture_bits": 13,
+            "reduced_precision": {"max_differing_codes": 409, "max_differing_texture_bits": 22},
         },
         **changed,
     }

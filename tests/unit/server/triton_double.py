@@ -29,6 +29,7 @@ class TritonDouble(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.free.set()
         self.requests: list[service_pb2.ModelInferRequest] = []
         self.cut = b""
+        self.runtimes = dict.fromkeys(("vqvae", "texture"), ("torch", "fp32"))
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = 0
@@ -52,6 +53,14 @@ class TritonDouble(service_pb2_grpc.GRPCInferenceServiceServicer):
             )
             raw = np.ascontiguousarray(array).tobytes()
             response.raw_output_contents.append(raw.removesuffix(self.cut))
+        return response
+
+    async def ModelConfig(self, request, context):  # noqa: N802
+        response = service_pb2.ModelConfigResponse()
+        for network, (runtime, precision) in self.runtimes.items():
+            parameters = response.config.parameters
+            parameters[f"{network}_runtime"].string_value = runtime
+            parameters[f"{network}_precision"].string_value = precision
         return response
 
     @property

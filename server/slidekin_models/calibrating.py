@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidekin_models.bundle import BUNDLE_NAME
-from slidekin_models.calibration import Rule, choose, measure, textures
+from slidekin_models.calibration import Rule, choose, measure
 from slidekin_models.calibration_card import Calibration, write_calibration
 from slidekin_models.calibration_sample import read_patients, sample_tissue
 from slidekin_models.errors import ManifestError
+from slidekin_models.keys import texture_bits_of
 from slidekin_models.manifest import TextureManifest
 from slidekin_models.placement import Placement
 from slidekin_models.serving import load_texture
@@ -68,7 +69,7 @@ def calibrate_texture(
         tell(len(features), len(sample))
         features.append(encoder.encode(np.stack([patch]))[0])
     tell(len(features), len(sample))
-    curves = measure(textures(np.asarray(features, np.float32)), sample.groups)
+    curves = measure(texture_bits_of(np.asarray(features, np.float32)), sample.groups)
     calibration = Calibration(
         curves=curves,
         threshold_bits=choose(curves, rule, share),

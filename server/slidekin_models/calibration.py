@@ -50,20 +50,6 @@ class Curves:
         return tuple(self.nearest_percentile(percent) for percent in _DECILES)
 
 
-def textures(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The bits of feature vectors: bit 0 is 0, bit i says whether f[i] >= f[i - 1].
-
-    Args:
-        features: Shape (n, bits).
-
-    Returns:
-        Shape (n, bits).
-    """
-    bits = np.zeros(features.shape, np.bool_)
-    bits[:, 1:] = features[:, 1:] >= features[:, :-1]
-    return bits
-
-
 def measure(bits: NDArray[np.bool_], groups: Sequence[str]) -> Curves:
     """Measure the distances between patches of different groups.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slidekin_models.calibration import Curves, Rule
 from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
+from slidekin_models.verdicts import rejudged
 
 CARD_NAME = "CARD.md"
 NUMBERS_NAME = "calibration.json"
@@ -66,6 +67,7 @@ def write_calibration(directory: Path, calibration: Calibration) -> TextureManif
         update={
             "hamming_threshold_bits": calibration.threshold_bits,
             "threshold_note": calibration.note,
+            "runtimes": rejudged(manifest.runtimes, calibration.threshold_bits),
         }
     )
     _write_numbers(directory / NUMBERS_NAME, calibration, manifest)

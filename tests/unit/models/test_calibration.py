@@ -11,14 +11,15 @@ from tests.unit.models import own_networks
 from typer.testing import CliRunner, Result
 
 from slidekin_models import imports
-from slidekin_models.calibration import choose, measure, textures
+from slidekin_models.calibration import choose, measure
 from slidekin_models.calibration_sample import read_patients, sample_tissue
 from slidekin_models.cli import app
 from slidekin_models.errors import SamplingError
 from slidekin_models.imports import ForeignFacts, Kind
-from slidekin_models.manifest import TextureManifest, read_yaml
+from slidekin_models.manifest import TextureManifest, read_yaml, write_yaml
 from slidekin_models.pixels import PixelRule
 from slidekin_models.synthetic import stained_pictures
+from slidekin_models.verdicts import TextureFigures, Verdict
 
 RNG = np.random.default_rng(3)
 
@@ -38,11 +39,6 @@ def plain_distances(bits: np.ndarray, groups: list[str]) -> tuple[list[int], lis
         nearest.append(min(others))
         pairs += [int((one != bits[j]).sum()) for j in range(i) if groups[j] != groups[i]]
     return nearest, pairs
-
-
-def test_bits_say_where_features_rise() -> None:
-    features = np.array([[3, 3, 1, 2]], np.float32)
-    assert textures(features).tolist() == [[False, True, False, True]]
 
 
 def test_curves_agree_with_counting_pair_by_pair() -> None:
@@ -128,6 +124,31 @@ def test_the_command_sets_the_threshold_and_shows_why(
     card = (model / "CARD.md").read_text(encoding="utf-8")
     assert card.startswith("# own\n")
     assert f"| **{threshold}** |" in card
+
+
+def test_a_runtime_is_judged_anew_by_the_new_threshold(model: Path, tiles: Path) -> None:
+    manifest = read_yaml(model / "manifest.yaml", TextureManifest)
+    figures = TextureFigures(bits_median=1, bits_p95=3, bits_most=3)
+    verdict = Verdict[TextureFigures](
+        runtime="torch-folded",
+        precision="bf16",
+        device="cpu",
+        accepted=True,
+        figures=figures,
+        patches=32,
+        tissue=["slide.svs"],
+        versions={},
+        weights_sha256=manifest.weights_sha256,
+    )
+    # Three bits of 64 are little for a threshold of 60, and much for one of tissue.
+    write_yaml(
+        manifest.model_copy(update={"hamming_threshold_bits": 60, "runtimes": [verdict]}),
+        model / "manifest.yaml",
+    )
+    assert run("calibrate", model, "--tissue", tiles).exit_code == 0
+    (judged,) = read_yaml(model / "manifest.yaml", TextureManifest).runtimes
+    assert not judged.accepted
+    assert judged.figures == figures
 
 
 def test_a_card_keeps_what_people_wrote_into_it(model: Path, tiles: Path) -> None:

@@ -18,7 +18,8 @@ from slidekin_models.foreign import ForeignTexture
 from slidekin_models.imports import ForeignFacts, Kind
 from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
 from slidekin_models.pixels import PixelRule
-from slidekin_models.serving import Placement, load_texture
+from slidekin_models.placement import Placement
+from slidekin_models.serving import load_texture
 from slidekin_models.synthetic import stained_pictures
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]

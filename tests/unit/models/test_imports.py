@@ -15,8 +15,9 @@ from slidekin_models.cli import app
 from slidekin_models.errors import ManifestError, WeightsError
 from slidekin_models.imports import Kind
 from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml
+from slidekin_models.placement import Placement
 from slidekin_models.seeded import golden_image, seeded_tensors
-from slidekin_models.serving import Placement, load_texture
+from slidekin_models.serving import load_texture
 from slidekin_models.vqvae import VqVae
 
 

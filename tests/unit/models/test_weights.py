@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,9 +14,10 @@ from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, 
 from slidekin_models.placement import Placement
 from slidekin_models.seeded import seeded_tensors
 from slidekin_models.semantic import principal_order
-from slidekin_models.serving import load_texture
+from slidekin_models.serving import load_texture, load_vqvae
+from slidekin_models.synthetic import stained_pictures
 from slidekin_models.vqvae import VqVae
-from slidekin_models.weights import load_weights, read_published, save_weights
+from slidekin_models.weights import load_into, load_weights, read_published, save_weights
 
 
 class Hostile:
@@ -126,3 +128,40 @@ def test_a_manifest_that_does_not_fit_this_version_is_refused(
     write_yaml(manifest.model_copy(update={key: value}), tmp_path / "manifest.yaml")
     with pytest.raises(ManifestError, match=message):
         load_texture(tmp_path, Placement())
+
+
+def test_half_precision_is_rounded_once_and_computed_with_in_full(tmp_path: Path) -> None:
+    _, tensors = released_vqvae(tmp_path)
+    said = {"name": "v", "source": "here", "licence": "MIT", "random_weights": True}
+    full = models.write_vqvae(tmp_path / "full", tensors, **said)
+    half = models.write_vqvae(tmp_path / "half", tensors, half=True, decoder=False, **said)
+    rounded = {
+        name: tensor.half().float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    as_full = models.write_vqvae(tmp_path / "rounded", rounded, **said)
+    assert len({full.weights_sha256, half.weights_sha256, as_full.weights_sha256}) == 3
+    assert half.semantic_order == as_full.semantic_order
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("half", "full")]
+    assert sizes[0] < 0.3 * sizes[1]
+    images = stained_pictures(2, 64, seed=3)
+    codes = [
+        load_vqvae(tmp_path / name, Placement()).encode(images) for name in ("half", "rounded")
+    ]
+    np.testing.assert_array_equal(*codes)
+
+
+def test_a_weight_beyond_half_precision_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"b: holds weights too large for half precision"):
+        save_weights({"a": torch.ones(1), "b": torch.tensor([1e5])}, tmp_path / "w", half=True)
+
+
+def test_a_part_of_the_network_is_absent_as_a_whole_or_not_at_all() -> None:
+    tensors = VqVae().state_dict()
+    encoder = {name: t for name, t in tensors.items() if not name.startswith("decoder.")}
+    load_into(VqVae(), encoder, "here", may_lack=("decoder",))
+    with pytest.raises(WeightsError, match=r"decoder\..* is missing"):
+        load_into(VqVae(), encoder, "here")
+    some = encoder | {"decoder.0.net.0.bias": tensors["decoder.0.net.0.bias"]}
+    with pytest.raises(WeightsError, match=r"decoder\..* is missing"):
+        load_into(VqVae(), some, "here", may_lack=("decoder",))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 from PIL import Image
+from tests.deploy.queries import TRITON
 from tests.triton_stack import TritonState
 from tritonclient.utils import InferenceServerException
 
@@ -165,3 +166,4 @@ def test_metrics_are_published(triton: TritonState) -> None:
     with urllib.request.urlopen(triton.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
     assert re.search(rf'nv_inference_request_success\{{model="{triton.model("vqvae")}"', text)
+    assert set(re.findall(r"^nv_\w+", text, re.MULTILINE)) == TRITON, "rules and dashboards ask"

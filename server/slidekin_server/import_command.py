@@ -109,16 +109,15 @@ def _introduce(release: released.Release, site: released.FactsFile) -> None:
         + (f"; {release.unused} slides of LATENT are not in it" if release.unused else "")
     )
     known = [release.facts(slide, site) for slide in release.slides]
-    for what, count in (
-        ("label", sum(not facts.label for facts in known)),
-        ("patient", sum(not facts.patient_id for facts in known)),
-    ):
-        if count:
-            typer.echo(
-                f"{count} slides have no {what}: see --labels and --{what}-field. A patch of META "
-                f"has {', '.join(release.fields)}",
-                err=True,
-            )
+    unlabelled = sum(not facts.label for facts in known)
+    ownerless = sum(not facts.patient_id for facts in known)
+    if unlabelled or ownerless:
+        typer.echo(
+            f"{unlabelled} slides have no label, {ownerless} no patient: see --labels, "
+            "--label-field, --patient-field and --patient-pattern. The patches of META have the "
+            f"fields {', '.join(release.fields)}",
+            err=True,
+        )
     if not release.ordered:
         typer.echo(
             "META lists slides in turns under some keys: no order of slides gives its order of "

@@ -40,7 +40,6 @@ class RereadSource:
     """
 
     replayable = True
-    profile = ""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class RereadSource:
             self._slide.close()
             raise
         # As the mosaic's own reading does it.
-        self._level_0 = mosaic_settings(self._source).histogram_mpp is None
+        self._settings = mosaic_settings(self._source)
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +79,18 @@ class RereadSource:
     ) -> None:
         self.close()
 
+    @property
+    def profile(self) -> str:
+        """Name of the profile that they were picked by; empty where there is none."""
+        return self._settings.profile if self._settings == self._slides.SISH_2022 else ""
+
     def patches(self) -> Iterator[common_pb2.Patch]:
         total = len(self._positions)
         reading = self._slides.read_patches_at(
-            self._slide, self._positions, level_0=self._level_0, workers=self._source.workers
+            self._slide,
+            self._positions,
+            level_0=self._settings.histogram_mpp is None,
+            workers=self._source.workers,
         )
         for index, patch in enumerate(reading):
             yield image_patch_message(

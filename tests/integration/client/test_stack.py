@@ -166,6 +166,26 @@ def test_another_model_is_not_swapped_in_under_a_running_stack(
     assert _stack(home).alive()
 
 
+def test_all_models_of_a_store_are_served_and_another_store_is_not_swapped_in(
+    run: Run, home: Path, bundle: Path, tmp_path: Path
+):
+    store = tmp_path / "store"
+    store.mkdir()
+    bundle.rename(store / "one")
+    write_bundle(store / "two", fingerprint="ef" * 32)
+    result = run("up", "--store", store, "--port", "0", code=1)
+    assert "models activate" in result.stderr
+    (store / "store.yaml").write_text("{schema: 1, active: two}")
+    run("up", "--store", store, "--port", "0")
+    told = run("status").stdout
+    assert "one (abababababababab)" in told
+    assert "two (efefefefefefefef), of new collections" in told
+    assert "runs already" in run("up", "--store", store).stdout
+    write_bundle(store / "three", fingerprint="0f" * 32)
+    assert "slidekin down" in run("up", "--store", store, code=1).stderr
+    assert "is no model store" in run("up", "--store", tmp_path / "none", code=1).stderr
+
+
 def test_a_folder_that_is_no_bundle_is_named(run: Run, tmp_path: Path):
     assert "no bundle.yaml" in run("up", "--bundle", tmp_path, code=1).stderr
 

@@ -25,6 +25,7 @@ from slidekin_server.storage import (
     Store,
     StoredSlide,
     content_digest,
+    draft_name,
 )
 from slidekin_server.values import PatchCodes
 
@@ -306,6 +307,65 @@ class StoreTests:
         assert sequences == sorted(set(sequences))
         assert colon.changes_since(sequences[3], limit=2) == changes[4:6]
         assert colon.last_sequence() == sequences[-1]
+
+    # Drafts
+
+    def drafted(self, store: Store) -> Store:
+        """A collection of three slides, and a draft with two of them."""
+        draft = dataclasses.replace(
+            COLLECTION, name=draft_name("colon"), fingerprint="ef" * 32, texture_bits=512
+        )
+        for number, slide in enumerate("abc"):
+            self.add(store, slide, patient=f"p{number}")
+        store.create_collection(draft)
+        for number, slide in enumerate("ba"):
+            facts = store.get_slide("colon", slide).facts
+            store.add_slide(draft.name, facts, made_codes(number, bits=512))
+        return store
+
+    def test_a_draft_takes_its_collections_place(self, colon: Store):
+        pictures = Pictures(
+            Picture(PictureFormat.PNG, b"s"), {1: Picture(PictureFormat.JPEG, b"p")}
+        )
+        self.drafted(colon)
+        facts = colon.get_slide("colon", "b").facts
+        colon.add_slide("colon", facts, made_codes(5), pictures, replace=True)
+        colon.add_slide(draft_name("colon"), facts, made_codes(0, bits=512))
+        colon.update_slide("colon", "a", label="changed")
+        before = {slide: colon.get_slide("colon", slide) for slide in "ab"}
+        record, slides = colon.adopt_draft("colon", {"a", "b"})
+        assert record == dataclasses.replace(
+            colon.get_collection("colon"), fingerprint="ef" * 32, texture_bits=512
+        )
+        assert [one.name for one in colon.list_collections()] == ["colon"]
+        assert slides == colon.list_slides("colon")
+        assert ids(slides) == ["a", "b"]
+        for slide in slides:
+            old = before[slide.facts.slide_id]
+            assert (slide.facts, slide.create_time) == (old.facts, old.create_time)
+            assert slide.content_digest != old.content_digest
+        assert_same_codes(colon.load_slide("colon", "a").codes, made_codes(1, bits=512))
+        assert colon.slide_picture("colon", "b") == pictures.slide
+        assert colon.patch_pictures("colon", "b", [0, 1]) == pictures.patches
+        with pytest.raises(CollectionNotFoundError):
+            colon.adopt_draft("colon", ())
+
+    def test_a_draft_holds_nothing_that_its_collection_does_not_hold(self, colon: Store):
+        self.drafted(colon)
+        draft = draft_name("colon")
+        colon.delete_slide("colon", "a")
+        assert ids(colon.list_slides(draft)) == ["b"]
+        colon.add_slide("colon", SlideFacts("b", "p1"), made_codes(9), replace=True)
+        assert colon.list_slides(draft) == []
+        facts = colon.get_slide("colon", "b").facts
+        for scope in ("colon", None):
+            colon.add_slide(draft, facts, made_codes(1, bits=512))
+            deleted = colon.delete_patient("p1", collection=scope)
+            assert sorted(slide.collection for slide in deleted) == sorted(["colon", draft])
+            assert colon.list_slides(draft) == []
+            colon.add_slide("colon", facts, made_codes(9))
+        assert colon.delete_collection("colon", force=True)
+        assert colon.list_collections() == []
 
     # Threads
 

@@ -21,7 +21,6 @@ from slidekin.slides._parallel import ordered_map
 
 THUMBNAIL_PX = 160
 TEMPORARY_PREFIX = "evaluate-tiles-"
-_DELETE_TIMEOUT_S = 30.0
 
 _log = logging.getLogger(__name__)
 

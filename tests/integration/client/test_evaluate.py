@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.integration.client.conftest import Run
+from tests.integration.client.encoder import quick_encoder
 from tests.service_process import ServiceProcess
+from tests.unit.server.made_bundles import write_bundle
 
-from slidekin import Client, SearchOptions, Slide, SlideFilter
+from slidekin import Client, Retry, SearchOptions, Slide, SlideFilter, UnavailableError
 from slidekin.evaluation import (
     EvaluationError,
     EvaluationSettings,
@@ -280,6 +282,30 @@ def test_an_interrupted_run_leaves_nothing_behind(client: Client, tiles: Path, s
     with pytest.raises(KeyboardInterrupt):
         evaluate_tiles(client, found, QUICK, progress=interrupt)
     assert temporary(client) == []
+
+
+def test_a_service_that_goes_away_is_said_and_so_is_what_stays_behind(
+    tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    found, _ = find_tiles(tiles, pattern="_(?P<label>[a-z]+)[.]")
+    with quick_encoder() as url:
+        overrides = {
+            "model": {"bundle": str(write_bundle(tmp_path / "bundle"))},
+            "triton": {"url": url},
+        }
+        with (
+            ServiceProcess(tmp_path / "run", overrides, codes_only=False) as own,
+            Client(own.url, retry=Retry(attempts=1)) as client,
+        ):
+
+            def end(stage: str, done: int, total: int) -> None:
+                if stage == "exact":
+                    own.kill()
+
+            with pytest.raises(UnavailableError):
+                evaluate_tiles(client, found, QUICK, progress=end)
+    assert "evaluate-tiles-" in caplog.text
+    assert "could not be deleted" in caplog.text
 
 
 def test_ctrl_c_of_the_command_leaves_nothing_behind(

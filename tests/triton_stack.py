@@ -70,17 +70,18 @@ def why_no_triton() -> str | None:
 
 
 def launcher_command(bundle: Path, run_dir: Path, *options: str) -> list[str]:
-    """The launcher's command line, with its lifeline.
+    """The launcher's command line, with its lifeline; of a bundle or of a store of several.
 
     The networks run in torch in fp32, to which tests compare to the bit, unless ``options`` name
     another runtime: of an option that is given twice, the last one counts.
     """
+    is_store = bundle.is_dir() and not (bundle / "bundle.yaml").exists()
     return [
         str(triton_python()),
         str(LAUNCHER),
         "run",
         "--lifeline",
-        f"--bundle={bundle}",
+        f"--{'store' if is_store else 'bundle'}={bundle}",
         f"--run-dir={run_dir}",
         "--runtime=torch",
         "--precision=fp32",
@@ -140,6 +141,16 @@ def build_demo_bundle(out: Path) -> Path:
     choice = {
         "vqvae": {"random": {"seed": 0}},
         "texture": {"package": "efficientnet-lite0"},
+        "allow_random_weights": True,
+    }
+    return _build(choice, out)
+
+
+def build_random_bundle(out: Path, *, texture: str, seed: int) -> Path:
+    """A pair of random networks."""
+    choice = {
+        "vqvae": {"random": {"seed": seed}},
+        "texture": {"random": {"architecture": texture, "seed": seed}},
         "allow_random_weights": True,
     }
     return _build(choice, out)

@@ -106,12 +106,13 @@ def ingest(
     if labels:
         _check_labels(labels, labelled, slides)
     with connect(server) as client:
-        if client.status().model.random_weights:
-            warn(RANDOM_WEIGHTS)
         try:
-            client.get_collection(collection)
+            held = client.get_collection(collection)
         except NotFoundError:
-            client.create_collection(collection)
+            held = client.create_collection(collection)
+        models = {served.model.fingerprint: served.model for served in client.status().models}
+        if held.model_fingerprint in models and models[held.model_fingerprint].random_weights:
+            warn(RANDOM_WEIGHTS)
         job = _Job(client, collection, labelled, mpp, profile, replace)
         batch = _run(job, slides, jobs)
     _report(batch, collection)

@@ -222,9 +222,13 @@ def _encode_and_swap(plan: _Plan, lost: list[str]) -> None:
                 plan.collection, model_fingerprint=plan.fingerprint, drop_slides=lost
             )
         except FailedPreconditionError as error:
-            if error.reason != "REINDEX_INCOMPLETE":
+            # Slides were added or replaced since they were listed. Where none was to do, the
+            # service misses slides that no listing shows: it names them.
+            if error.reason != "REINDEX_INCOMPLETE" or not (
+                pending or any(client.list_pending_slides(plan.collection))
+            ):
                 raise
-            continue  # slides were added or replaced since they were listed
+            continue
         out.print(
             f"collection {plan.collection} has model {_named(plan.model)}: {encoded} slides "
             f"encoded anew by this run, {done.slide_count} held"

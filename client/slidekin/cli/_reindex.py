@@ -195,6 +195,7 @@ def _encode_and_swap(plan: _Plan, lost: list[str]) -> None:
     """Encodes what is pending until nothing is, also of what is added meanwhile; then swaps."""
     client, out = plan.client, out_console()
     encoded = 0
+    refused = False
     while True:
         pending = [
             slide
@@ -222,12 +223,11 @@ def _encode_and_swap(plan: _Plan, lost: list[str]) -> None:
                 plan.collection, model_fingerprint=plan.fingerprint, drop_slides=lost
             )
         except FailedPreconditionError as error:
-            # Slides were added or replaced since they were listed. Where none was to do, the
-            # service misses slides that no listing shows: it names them.
-            if error.reason != "REINDEX_INCOMPLETE" or not (
-                pending or any(client.list_pending_slides(plan.collection))
-            ):
+            # Slides were added or replaced since they were listed; or, where twice there was none
+            # to do, some are missing that no listing shows: the error names them.
+            if error.reason != "REINDEX_INCOMPLETE" or (refused and not pending):
                 raise
+            refused = not pending
             continue
         out.print(
             f"collection {plan.collection} has model {_named(plan.model)}: {encoded} slides "

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,6 +15,7 @@ from tests.service_calls import FINGERPRINT, TEXTURE_BITS, THRESHOLD_BITS, rando
 
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.errors import NotFoundError, NotLoadedError
+from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.storage import CollectionRecord, SlideFacts, SqliteStore
 from slidekin_server.telemetry import Metrics
 
@@ -94,3 +99,35 @@ def test_a_view_outlives_what_it_shows(store: SqliteStore) -> None:
     assert view.facts.xy_px(number).tolist() == codes.xy.tolist()
     with pytest.raises(NotFoundError):
         archive.view("c")
+
+
+def test_a_slide_is_read_with_the_version_that_its_codes_belong_to(store: SqliteStore) -> None:
+    """Between the commit of a swap and its publication, new codes are on disk and old ones seen."""
+    archive = Archive(store, Metrics(CollectorRegistry()))
+    archive.load()
+    archive.create_collection(RECORD)
+    archive.add_slide("c", SlideFacts("a"), random_codes(1))
+    reindexer = Reindexer(archive.shelf)
+    reindex = reindexer.start(replace(RECORD, fingerprint="new", texture_bits=256))
+    new = replace(random_codes(2, texture_bits=256), xy=random_codes(1).xy)
+    reindexer.add_slide(reindex, "a", new)
+    committed, go_on = threading.Event(), threading.Event()
+    adopt = store.adopt_draft
+
+    def adopt_and_wait(*arguments: Any) -> Any:
+        done = adopt(*arguments)
+        committed.set()
+        assert go_on.wait(60)
+        return done
+
+    store.adopt_draft = adopt_and_wait  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        finishing = pool.submit(reindexer.finish, "c", "new", drop=())
+        assert committed.wait(60)
+        assert store.load_slide("c", "a").codes.texture_bits == 256
+        assert archive.view("c").collection.fingerprint == FINGERPRINT
+        reading = pool.submit(archive.stored, "c", "a")
+        go_on.set()
+        view, stored = reading.result(60)
+        assert finishing.result(60)[0] is view
+    assert (view.collection.fingerprint, stored.codes.texture_bits) == ("new", 256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,10 +134,9 @@ def published_bundle(folder: Path, **changed: Any) -> Path:
     return write_bundle(folder, **{**settings, **changed})
 
 
-def import_command(
+def import_arguments(
     release: PublishedRelease, bundle: Path, server: str, collection: str, *options: str
 ) -> list[str]:
-    """The command that imports a release."""
-    command = [sys.executable, "-m", "slidekin_server", "import-sish"]
-    command += [str(release.latent), str(release.meta), "--bundle", str(bundle)]
-    return [*command, "--server", server, "--collection", collection, *options]
+    """What `slidekin-server` is given to import a release."""
+    arguments = ["import-sish", str(release.latent), str(release.meta), "--bundle", str(bundle)]
+    return [*arguments, "--server", server, "--collection", collection, *options]

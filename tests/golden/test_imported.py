@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,24 @@ from tests.paths import golden_dir
 from tests.published_release import (
     FINGERPRINT,
     PublishedRelease,
-    import_command,
+    import_arguments,
     published_bundle,
 )
-from tests.service_process import ServiceProcess, service_environment
+from tests.service_process import ServiceProcess
+from typer.testing import CliRunner
+
+from slidekin_server.cli import app
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    with ServiceProcess(tmp_path_factory.mktemp("service")).start() as service:
+        yield service
 
 
 @pytest.mark.parametrize("name", databases.NAMES)
 def test_an_imported_database_answers_as_the_published_program(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, service: ServiceProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     golden = databases.load(name)
     release = PublishedRelease(tmp_path / "release")
@@ -32,12 +41,10 @@ def test_an_imported_database_answers_as_the_published_program(
     options = ("--label-field", "label", "--patient-field", "patient")
     bundle = published_bundle(tmp_path / "bundle")
     monkeypatch.setattr(golden_run, "_FINGERPRINT", FINGERPRINT)
-    with ServiceProcess(tmp_path / "service").start() as service, service.channel() as channel:
-        command = import_command(release, bundle, service.url, f"golden-{name}", *options)
-        done = subprocess.run(
-            command, env=service_environment(), check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+    arguments = import_arguments(release, bundle, service.url, f"golden-{name}", *options)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    with service.channel() as channel:
         asked = golden_run._Database(golden_dir(), name, channel)
         differences = [asked._ask(query) for query in asked._queries]
     assert differences == [""] * len(golden.queries)

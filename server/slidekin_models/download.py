@@ -49,7 +49,7 @@ class PublishedFile:
 class Patience:
     """How long to try."""
 
-    attempts: int = 5
+    attempts: int = 4
     """In a row without a single byte; each byte that arrives starts the count anew."""
     first_pause_s: float = 1.0
     """Doubles with every further attempt."""

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from slidekin_models import imports
-from slidekin_models.cli._app import OutOption, app, plain_errors
+from slidekin_models.cli._app import app, plain_errors
 from slidekin_models.errors import ManifestError
 from slidekin_models.imports import ForeignFacts, Kind
 from slidekin_models.manifest import FOREIGN_FILES, NetworkManifest, TextureManifest
@@ -22,7 +22,9 @@ _IMAGENET = "ImageNet's where not given"
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="The file, as its publisher gives it.")],
-    out: OutOption,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write. [default: the network's name]")
+    ] = None,
     kind: Annotated[
         Kind | None, typer.Option("--as", help="What the file is, where that is not recognised.")
     ] = None,
@@ -68,7 +70,9 @@ def import_file(
     with plain_errors():
         recognised = kind or imports.recognise(file)
         if recognised not in FOREIGN_FILES:
-            _print(imports.import_known(file, recognised, out, semantic_order), recognised, out)
+            directory = out or Path(recognised)
+            known = imports.import_known(file, recognised, directory, semantic_order)
+            _print(known, recognised, directory)
             return
         if recognised is Kind.TORCHSCRIPT and not allow_code:
             msg = (
@@ -85,7 +89,9 @@ def import_file(
             source=source or file.name,
             pixels=_pixel_rule(side, resize, mean, std),
         )
-        _print(imports.import_foreign(file, recognised, out, facts), recognised, out)
+        directory = out or Path(facts.name)
+        own = imports.import_foreign(file, recognised, directory, facts)
+        _print(own, recognised, directory)
 
 
 def _pixel_rule(side: int, resize: str, mean: str | None, std: str | None) -> PixelRule:

@@ -63,7 +63,10 @@ def test_a_densenet_that_torchvision_did_not_publish_is_named_as_such(tmp_path: 
     assert manifest.licence == "not stated"
 
 
-def test_published_files_are_recognised_by_their_content(tmp_path: Path) -> None:
+def test_published_files_are_recognised_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     torchvision_file(tmp_path / "one")
     vqvae = {f"module.{n}": t for n, t in VqVae().state_dict().items()}
     torch.save({"model": vqvae, "epoch": 9}, tmp_path / "two")
@@ -73,9 +76,11 @@ def test_published_files_are_recognised_by_their_content(tmp_path: Path) -> None
     assert done.exit_code == 0, done.stderr
     assert "recognised   sish-vqvae" in done.stdout
     assert read_yaml(tmp_path / "vqvae" / "manifest.yaml", VqVaeManifest).name == "vqvae-sish"
-    done = run("import", tmp_path / "one", "--out", tmp_path / "densenet")
+    done = run("import", tmp_path / "one")
     assert "recognised   densenet121" in done.stdout
-    assert read_yaml(tmp_path / "densenet" / "manifest.yaml", TextureManifest).texture_bits == 1024
+    assert (
+        read_yaml(tmp_path / "densenet121" / "manifest.yaml", TextureManifest).texture_bits == 1024
+    )
 
 
 def test_what_cannot_be_imported_is_refused_with_a_way_on(tmp_path: Path) -> None:

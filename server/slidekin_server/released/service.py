@@ -136,6 +136,12 @@ class Service:
             )
         except grpc.RpcError as error:
             call: Any = error  # every error of a call is the call itself
+            if call.code() is grpc.StatusCode.ALREADY_EXISTS:
+                raise SlideRefusedError(
+                    f"{slide}: {self._parent} holds a slide of that name with other patches or "
+                    "another patient; delete it there (slidekin slides delete), or import into "
+                    "another collection"
+                ) from None
             raise SlideRefusedError(f"{slide}: {call.details()}") from None
         return not answer.already_present
 

@@ -128,7 +128,7 @@ def test_a_slide_that_is_held_with_other_content_is_refused_and_stays(
     done = run(release, bundle, calls, service.url)
     assert done.exit_code == 1
     assert "0 slides added, 2 were there, 1 refused" in done.stdout
-    assert "is held with other content" in done.stderr
+    assert "holds a slide of that name with other patches" in done.stderr
 
 
 def test_files_that_differ_from_the_index_are_refused(release, bundle, calls, service):

@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from monai.networks.nets.densenet import DenseNet121
 from torch import Tensor, nn
 
 from slidekin_models.errors import ManifestError
@@ -57,6 +56,9 @@ class DenseNet121Texture(TextureNetwork):
 
     def __init__(self) -> None:
         super().__init__(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        # Two seconds of imports, which no other network needs.
+        from monai.networks.nets.densenet import DenseNet121  # noqa: PLC0415
+
         self.features = DenseNet121(spatial_dims=2, in_channels=3, out_channels=1).features
 
     def trunk(self, pixels: Tensor) -> Tensor:

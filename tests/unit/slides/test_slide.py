@@ -168,5 +168,5 @@ def test_every_error_of_a_slide_has_one_root():
         for kind in vars(_exceptions).values()
         if isinstance(kind, type) and issubclass(kind, SlideError)
     ]
-    assert len(kinds) == 8
+    assert len(kinds) == 9
     assert all(kind.__doc__ and issubclass(kind, _exceptions.SlidekinError) for kind in kinds)

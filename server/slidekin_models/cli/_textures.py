@@ -21,6 +21,7 @@ from rich.progress import (
 
 from slidekin_models.calibration import MIN_PATCHES, Rule
 from slidekin_models.cli._app import app, named_mpp, plain_errors
+from slidekin_models.errors import ModelError
 
 
 @app.command()
@@ -37,11 +38,12 @@ def pull(
 
     A download that was cut off goes on where it ended. Proxies are taken from HTTPS_PROXY.
     """
-    # Triton's environment, where bundles may be built too, has no client for HTTP.
-    from slidekin_models import pull as pulling  # noqa: PLC0415
-
     directory = out or Path(name)
     with plain_errors(), _shown(name) as tell:
+        # Triton's environment, where bundles may be built too, has no client for HTTP.
+        with _needing("models"):
+            from slidekin_models import pull as pulling  # noqa: PLC0415
+
         manifest = pulling.pull(name, directory, url=url, progress=tell)
     typer.echo(f"written      {directory} ({manifest.name}, licence: {manifest.licence})")
     typer.echo(f"source       {manifest.source}")
@@ -79,10 +81,11 @@ def calibrate(
     slide or patient. Manifest, card and curves are written into the model directory. Codes stay as
     they are, and so does the fingerprint.
     """
-    # Slides are read by an extra that Triton's environment does not have.
-    from slidekin_models.calibrating import calibrate_texture  # noqa: PLC0415
-
     with plain_errors(), _counted("patches") as tell:
+        # Slides are read by an extra that Triton's environment does not have.
+        with _needing("models,slides"):
+            from slidekin_models.calibrating import calibrate_texture  # noqa: PLC0415
+
         manifest = calibrate_texture(
             model,
             tissue,
@@ -98,6 +101,15 @@ def calibrate(
     typer.echo(f"threshold    {manifest.hamming_threshold_bits} of {manifest.texture_bits} bits")
     typer.echo(f"because      {manifest.threshold_note}")
     typer.echo(f"written      {model}: manifest.yaml, CARD.md, calibration.png, calibration.json")
+
+
+@contextmanager
+def _needing(extras: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        msg = f"needs a package that is not here ({error}): install slidekin[{extras}]"
+        raise ModelError(msg) from error
 
 
 @contextmanager

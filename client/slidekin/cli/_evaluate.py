@@ -158,7 +158,7 @@ def evaluate_tiles(
     profile: ProfileOption = "default",
     ranking: RankingOption = "auto",
     threshold: ThresholdOption = None,
-    jobs: JobsOption = 8,
+    jobs: JobsOption = 4,
     resamples: ResamplesOption = 2000,
     seed: SeedOption = 0,
     examples: ExamplesOption = 3,

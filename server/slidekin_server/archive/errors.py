@@ -15,6 +15,7 @@ Each has a stable ``reason`` that programs may compare; messages are for people 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 ResourceType = Literal["slidekin.v1.Collection", "slidekin.v1.Slide"]
@@ -70,10 +71,11 @@ class FingerprintMismatchError(PreconditionError):
 class ModelNotServedError(PreconditionError):
     """Images were offered to a collection whose model is not served."""
 
-    def __init__(self, *, collection: str, held: str) -> None:
+    def __init__(self, *, collection: str, held: str, served: Iterable[str]) -> None:
         super().__init__(
-            f"{collection} holds codes of model {held}, which this service does not serve: send "
-            "codes of that model, have it served, or reindex the collection with one that is",
+            f"{collection} holds codes of model {held}, which this service does not serve (it "
+            f"serves {', '.join(served)}): send codes of that model, have it served, or reindex "
+            "the collection with one that is",
             reason="MODEL_NOT_SERVED",
             subject=collection,
         )

@@ -65,7 +65,7 @@ class PatchSource:
     ) -> None:
         self._collection = collection
         self._model = models.find(collection.fingerprint)
-        self._any_served = models.active() is not None
+        self._served = models.fingerprints
         self._stated_fingerprint = stated_fingerprint
         self._time_left_s = time_left_s
         self._exact_profile = exact_profile
@@ -95,14 +95,16 @@ class PatchSource:
                     reason="TEXTURE_WIDTH",
                 )
             return
-        if not self._any_served:
+        if not self._served:
             raise PreconditionError(
                 "this service runs without encoders: send codes, or serve a model",
                 reason="NO_ENCODER",
                 subject=name,
             )
         if self._model is None:
-            raise ModelNotServedError(collection=name, held=self._collection.fingerprint)
+            raise ModelNotServedError(
+                collection=name, held=self._collection.fingerprint, served=self._served
+            )
         if self._exact_profile:
             self._require_exact(self._model.encoder, name)
 

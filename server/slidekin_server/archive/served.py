@@ -56,6 +56,11 @@ class ServedModels:
         """Return the model of a fingerprint; None where it is not served."""
         return self._by_fingerprint.get(fingerprint)
 
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of all models; empty where none is served at all."""
+        return tuple(self._by_fingerprint)
+
     def active(self) -> ServedModel | None:
         """Return the model that new collections take; None where none is served at all."""
         return self._by_fingerprint[self._active()] if self._by_fingerprint else None

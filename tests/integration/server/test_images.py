@@ -223,7 +223,7 @@ def test_images_for_a_collection_of_another_model_are_refused_naming_both(stack:
     other.create()
     failure = refused(other.add, "a", patches(encoded(picture(1, 256))))
     assert failure.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert failure.info.reason == "MODEL_FINGERPRINT_MISMATCH"
+    assert failure.info.reason == "MODEL_NOT_SERVED"
     assert "another" in failure.message
     assert stack.calls.fingerprint in failure.message
 

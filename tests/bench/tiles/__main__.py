@@ -20,7 +20,14 @@ import numpy as np
 from tests.bench.lines import describe_machine
 from tests.bench.tiles import methods
 from tests.bench.tiles.encode import Encoded, default_cache, encode_textures, encode_vqvae
-from tests.bench.tiles.profile_search import SPLIT_SEED, Encodings, Setting, renamed, search_profile
+from tests.bench.tiles.profile_search import (
+    SPLIT_SEED,
+    Encodings,
+    Setting,
+    renamed,
+    search_parts,
+    search_profile,
+)
 from tests.bench.tiles.service import Coded, answers, service
 from tests.bench.tiles.tiles import Tile, halves, held_out, hundred, originals
 
@@ -73,6 +80,10 @@ def main() -> None:
             small = originals()
             few = encoded(small, options.cache, options.vqvae)
             for line in rankings(client, small, few, "originals"):
+                write(out, line)
+            for line in parts(client, tiles, networks, "tiles"):
+                write(out, line)
+            for line in parts(client, small, few, "originals"):
                 write(out, line)
 
 
@@ -176,25 +187,39 @@ def rankings(
 def settings(client: Client, tiles: Sequence[Tile], networks: Networks) -> Iterator[Line]:
     """The setting of the profile ``default`` that is best on half, with the last VQ-VAE."""
     vqvae = networks.vqvaes[-1]
-    manifest = vqvae.manifest
-    assert isinstance(manifest, VqVaeManifest)
-    width = networks.lite.values.shape[1]
-    threshold = networks.lite.manifest.hamming_threshold_bits
-    made = orders(vqvae)
-    current = Setting(
-        order=next(n for n, order in made.items() if order == manifest.semantic_order),
-        bits=width,
-        threshold_percent=100 * threshold / width,
-        walk=(50, 10, 375),
-        seed_key=True,
-    )
+    current = current_setting(networks, vqvae)
     for line in search_profile(
         client,
-        Encodings(tiles, vqvae.values, made, networks.lite.values),
+        Encodings(tiles, vqvae.values, orders(vqvae), networks.lite.values),
         halves(tiles, SPLIT_SEED),
         current=current,
     ):
-        yield line if line["kind"] == "setting" else {**line, "vqvae": manifest.name}
+        yield line if line["kind"] == "setting" else {**line, "vqvae": vqvae.manifest.name}
+
+
+def current_setting(networks: Networks, vqvae: Encoded) -> Setting:
+    """The profile ``default`` with the networks' own threshold and order."""
+    manifest = vqvae.manifest
+    assert isinstance(manifest, VqVaeManifest)
+    width = networks.lite.values.shape[1]
+    return Setting(
+        order=next(n for n, order in orders(vqvae).items() if order == manifest.semantic_order),
+        bits=width,
+        threshold_percent=100 * networks.lite.manifest.hamming_threshold_bits / width,
+        walk=(50, 10, 375),
+        seed_key=True,
+    )
+
+
+def parts(client: Client, tiles: Sequence[Tile], networks: Networks, which: str) -> Iterator[Line]:
+    """The parts of the chosen setting by themselves, with every VQ-VAE."""
+    for vqvae in networks.vqvaes:
+        manifest = vqvae.manifest
+        assert isinstance(manifest, VqVaeManifest)
+        coded = Coded.of(tiles, vqvae.values, manifest.semantic_order, networks.lite.values)
+        current = current_setting(networks, vqvae)
+        for line in search_parts(client, coded, f"{which}-{manifest.name}", current):
+            yield {**line, "tiles": which, "vqvae": manifest.name}
 
 
 def orders(vqvae: Encoded) -> dict[str, Sequence[int]]:

@@ -132,6 +132,47 @@ def _precision(result: MethodResult) -> float:
     return result.at(5).average_precision.macro.value
 
 
+NARROW = (200, 10, 5)
+WIDE_PERCENT = 25.0
+
+
+def search_parts(
+    client: Client, coded: Coded, which: str, current: Setting
+) -> Iterator[dict[str, Any]]:
+    """What the parts of the chosen setting do by themselves, in HYBRID, on a whole set of tiles."""
+    collection = f"parts-{which}"
+    coded.add_to(client, collection, coded.bits // 8)
+    spacing, seeds, steps = NARROW
+    settings = {
+        "current": current,
+        "threshold 25 %": replace(current, threshold_percent=WIDE_PERCENT),
+        "walk 200, 10, 5": replace(current, walk=NARROW),
+        "both": replace(current, threshold_percent=WIDE_PERCENT, walk=NARROW),
+        "both, 10 steps": replace(
+            current, threshold_percent=WIDE_PERCENT, walk=(spacing, seeds, 2 * steps)
+        ),
+        "both, 375 steps": replace(
+            current, threshold_percent=WIDE_PERCENT, walk=(spacing, seeds, 375)
+        ),
+    }
+    methods = [
+        (name, answers(client, collection, "hybrid", setting.options)[0])
+        for name, setting in settings.items()
+    ]
+    for result in judge(methods, SETTINGS, baseline="current"):
+        scores = result.at(5)
+        difference = scores.precision_against_baseline
+        yield {
+            "kind": "part",
+            "name": result.name,
+            "tiles": which,
+            "queries": len(coded.tiles),
+            "mMV5": estimate(scores.majority_vote.macro),
+            "mAP5": estimate(scores.average_precision.macro),
+            "mAP5_against_current": None if difference is None else estimate(difference),
+        }
+
+
 def _judge_both(  # noqa: PLR0917 - the parts of one comparison
     client: Client,
     collections: Mapping[tuple[str, int], Coded],

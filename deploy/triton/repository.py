@@ -50,9 +50,18 @@ class RepositoryOptions:
 
 
 def render_repository(
-    bundles: Sequence[BundleFacts], out: Path, options: RepositoryOptions
+    bundles: Sequence[BundleFacts],
+    out: Path,
+    options: RepositoryOptions,
+    served: Served | None = None,
 ) -> Served:
     """Write the model repository; one that was written here before is replaced.
+
+    Args:
+        bundles: What is served.
+        out: Folder of the repository.
+        options: What of the machine it depends on.
+        served: How each network is served; None: as the options say.
 
     Returns:
         How each network is served.
@@ -64,7 +73,7 @@ def render_repository(
     if options.device not in _KINDS:
         msg = f"device: {options.device!r} is not known; known are {', '.join(_KINDS)}"
         raise LaunchError(msg)
-    served = {
+    served = served or {
         bundle.fingerprint: choose_runtimes(
             bundle,
             device=options.device,

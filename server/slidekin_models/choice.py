@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slidekin_models.errors import UnjudgedRuntimeError
-from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, VqVaeManifest, read_yaml
+from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_manifest
 from slidekin_models.placement import PRECISIONS, REFERENCE, RUNTIMES, require_known
 from slidekin_models.verdicts import Verdict, is_accepted
 
@@ -97,7 +97,7 @@ def choose_runtime(
             and precision in (AUTO, candidate[1])
             and machine.can(*candidate)
         ]
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     for candidate in candidates:
         wanted = (*candidate, machine.device)
         if candidate == REFERENCE or is_accepted(
@@ -115,14 +115,6 @@ def choose_runtime(
         f"FOLDER {' '.join(options)}', or leave the choice to the launcher (auto)"
     )
     raise UnjudgedRuntimeError(msg)
-
-
-def _read_manifest(directory: Path) -> VqVaeManifest | TextureManifest:
-    # The folder's name in a bundle says what it holds.
-    path = directory / MANIFEST_NAME
-    if directory.name == "vqvae":
-        return read_yaml(path, VqVaeManifest)
-    return read_yaml(path, TextureManifest)
 
 
 def _verdicts(manifest: VqVaeManifest | TextureManifest) -> list[Verdict[Any]]:

@@ -20,10 +20,9 @@ from slidekin_models.errors import ManifestError
 from slidekin_models.keys import SEED_SPACING, keys_of, texture_bits_of
 from slidekin_models.manifest import (
     MANIFEST_NAME,
-    NetworkManifest,
     TextureManifest,
     VqVaeManifest,
-    read_yaml,
+    read_manifest,
     write_yaml,
 )
 from slidekin_models.placement import Placement
@@ -152,28 +151,22 @@ class _Network:
 
 
 def _read_network(directory: Path) -> _Network:
-    path = directory / MANIFEST_NAME
-    if read_yaml(path, _AnyManifest).architecture == "vqvae":
-        vqvae = read_yaml(path, VqVaeManifest)
+    manifest = read_manifest(directory)
+    if isinstance(manifest, VqVaeManifest):
+        order = manifest.semantic_order
 
         def compare_codes(reference: Any, other: Any, precision: str) -> tuple[Any, list[str]]:  # noqa: ANN401
-            figures = code_figures(reference, other, vqvae.semantic_order)
+            figures = code_figures(reference, other, order)
             return figures, faults_of_codes(figures, precision)
 
-        return _Network(directory, vqvae, load_vqvae, compare_codes, Verdict[CodeFigures])
-    texture = read_yaml(path, TextureManifest)
+        return _Network(directory, manifest, load_vqvae, compare_codes, Verdict[CodeFigures])
+    threshold_bits = manifest.hamming_threshold_bits
 
     def compare_textures(reference: Any, other: Any, precision: str) -> tuple[Any, list[str]]:  # noqa: ANN401
         figures = texture_figures(reference, other)
-        return figures, faults_of_textures(figures, precision, texture.hamming_threshold_bits)
+        return figures, faults_of_textures(figures, precision, threshold_bits)
 
-    return _Network(directory, texture, load_texture, compare_textures, Verdict[TextureFigures])
-
-
-class _AnyManifest(NetworkManifest):
-    """A manifest of which only the common part is looked at."""
-
-    model_config = NetworkManifest.model_config | {"extra": "ignore"}
+    return _Network(directory, manifest, load_texture, compare_textures, Verdict[TextureFigures])
 
 
 def _encode(

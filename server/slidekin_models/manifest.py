@@ -103,6 +103,24 @@ def network_file(manifest: NetworkManifest) -> str:
     return FOREIGN_FILES.get(manifest.architecture, WEIGHTS_NAME)
 
 
+class _AnyManifest(NetworkManifest):
+    """A manifest of which only the common part is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def read_manifest(directory: Path) -> VqVaeManifest | TextureManifest:
+    """The manifest of a model directory, of whichever kind.
+
+    Raises:
+        ManifestError: It is missing or not valid.
+    """
+    path = directory / MANIFEST_NAME
+    if read_yaml(path, _AnyManifest).architecture == "vqvae":
+        return read_yaml(path, VqVaeManifest)
+    return read_yaml(path, TextureManifest)
+
+
 def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
     """Read and validate a YAML file.
 

@@ -91,7 +91,7 @@ def load_vqvae(directory: Path, placement: Placement, *, unjudged: bool = False)
     manifest = read_yaml(directory / MANIFEST_NAME, VqVaeManifest)
     if not unjudged:
         _require_accepted(directory, manifest, placement)
-    return PatchEncoder(halves_of_vqvae(read_vqvae(directory, manifest)), placement)
+    return PatchEncoder(vqvae_halves(directory, manifest), placement)
 
 
 def load_texture(directory: Path, placement: Placement, *, unjudged: bool = False) -> PatchEncoder:
@@ -110,6 +110,29 @@ def load_texture(directory: Path, placement: Placement, *, unjudged: bool = Fals
         _require_accepted(directory, manifest, placement)
     if manifest.architecture in FOREIGN_FILES:
         return PatchEncoder(_foreign_halves(directory, manifest, placement), placement)
+    return PatchEncoder(texture_halves(directory, manifest), placement)
+
+
+def vqvae_halves(directory: Path, manifest: VqVaeManifest) -> Halves:
+    """The VQ-VAE of a model directory as torch modules in evaluation mode.
+
+    Raises:
+        ManifestError: The manifest was written for another version.
+        WeightsError: The weights are missing, altered, or another network's.
+    """
+    network = vqvae.VqVae()
+    _load(network, directory, manifest, vqvae.PREPROCESSING, may_lack=("decoder",))
+    return halves_of_vqvae(network.eval())
+
+
+def texture_halves(directory: Path, manifest: TextureManifest) -> Halves:
+    """The texture network of a model directory as torch modules in evaluation mode.
+
+    Raises:
+        ManifestError: The manifest was written for another version, or is of a network of the
+            user's own.
+        WeightsError: The weights are missing, altered, or another network's.
+    """
     architecture = texture_architecture(manifest.architecture)
     if manifest.texture_bits != architecture.features:
         msg = (
@@ -119,19 +142,7 @@ def load_texture(directory: Path, placement: Placement, *, unjudged: bool = Fals
         raise ManifestError(msg)
     network = architecture.build()
     _load(network, directory, manifest, architecture.preprocessing)
-    return PatchEncoder(halves_of_texture(network), placement)
-
-
-def read_vqvae(directory: Path, manifest: VqVaeManifest) -> vqvae.VqVae:
-    """The VQ-VAE of a model directory as a torch module in evaluation mode.
-
-    Raises:
-        ManifestError: The manifest was written for another version.
-        WeightsError: The weights are missing, altered, or another network's.
-    """
-    network = vqvae.VqVae()
-    _load(network, directory, manifest, vqvae.PREPROCESSING, may_lack=("decoder",))
-    return network.eval()
+    return halves_of_texture(network.eval())
 
 
 def _require_accepted(

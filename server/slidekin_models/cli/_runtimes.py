@@ -1,13 +1,13 @@
-"""``models gate``: which runtimes may serve a network."""
+"""``models gate`` and ``models export``: which runtimes may serve a network, and others."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from slidekin_models.cli._app import app, named_mpp, plain_errors
+from slidekin_models.cli._app import OutOption, app, named_mpp, plain_errors
 from slidekin_models.placement import RUNTIMES, Placement
 
 REFUSED = 1
@@ -72,6 +72,31 @@ def gate(
             typer.echo(f"             refused: {fault}")
     if any(judgement.faults for judgement in judgements):
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Model directory, or bundle.")],
+    out: OutOption,
+    *,
+    file_format: Annotated[
+        Literal["onnx"], typer.Option("--format", help="Of the files written.")
+    ] = "onnx",
+) -> None:
+    """Write networks as files for other runtimes, and compare what was written with torch.
+
+    Each becomes a trunk, and the judgement behind it that needs fp32.
+    """
+    from slidekin_models import gate as gates  # noqa: PLC0415 (as above)
+    from slidekin_models.export import export_onnx  # noqa: PLC0415 (needs onnx)
+
+    with plain_errors():
+        for directory in gates.model_directories(model):
+            done = export_onnx(directory, out / directory.name)
+            typer.echo(
+                f"{directory.name:<12} {file_format}: {done.trunk}, {done.judgement} "
+                f"({done.equal:.2%} equal to torch)"
+            )
 
 
 def _tell(line: str) -> None:

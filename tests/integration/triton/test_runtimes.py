@@ -79,9 +79,9 @@ def test_the_configurations_are_triton_model_configurations(
         )
         for path in out.glob("*/config.pbtxt")
     }
-    served = {
-        name.partition("-")[0]: config.parameters["runtime"].string_value
-        for name, config in found.items()
-        if config.parameters
-    }
-    assert served == {"vqvae": "torch", "texture": "openvino"}
+    said = {name.partition("-")[0]: config.parameters for name, config in found.items()}
+    assert said["vqvae"]["runtime"].string_value == "torch"
+    assert said["texture"]["runtime"].string_value == "openvino"
+    for ensemble in ("patch_encoder", "patch_encoder_raw"):
+        assert said[ensemble]["vqvae_runtime"].string_value == "torch"
+        assert said[ensemble]["texture_precision"].string_value == "fp32"

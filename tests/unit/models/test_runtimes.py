@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tests.verdicts import accept
@@ -13,6 +14,7 @@ from torch import nn
 
 from slidekin_models.choice import Machine, choose_runtime
 from slidekin_models.errors import PlacementError, UnjudgedRuntimeError
+from slidekin_models.export import export_onnx
 from slidekin_models.halves import Halves, halves_of_texture, halves_of_vqvae
 from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
 from slidekin_models.placement import RUNTIMES, Placement
@@ -166,6 +168,21 @@ def test_a_verdict_on_other_weights_counts_for_nothing(model: Path) -> None:
     assert verdicts, "the verdict names the weights it is about"
     with pytest.raises(UnjudgedRuntimeError):
         load_texture(model, Placement(runtime="torch", precision="bf16"))
+
+
+def test_the_exported_files_give_the_networks_answers(lite0: Path, tmp_path: Path) -> None:
+    done = export_onnx(lite0, tmp_path / "onnx")
+    assert done.equal == 1
+    assert done.maps_shape == (1280, 32, 32)
+    trunk = onnx.load(done.trunk)
+    (pixels,) = trunk.graph.input
+    sizes = [size.dim_param or size.dim_value for size in pixels.type.tensor_type.shape.dim]
+    assert sizes == ["n", 1024, 1024, 3], "any number of patches"
+    (features,) = onnx.load(done.judgement).graph.output
+    assert (features.name, features.type.tensor_type.elem_type) == (
+        "TEXTURE_FEATURES",
+        onnx.TensorProto.FLOAT,
+    )
 
 
 MODERN = Machine(device="cpu", multiplies_bf16=True, has_openvino=True)

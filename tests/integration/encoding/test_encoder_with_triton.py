@@ -109,7 +109,9 @@ def test_the_canary_encodes_to_what_the_bundle_says(bundle: ModelBundle, triton:
         (key,) = keys_from_codes(codes[None], bundle.semantic_order)
         (texture,) = textures_from_features(features[None])
         # One code of a near tie may differ by up to 127: in all three sums of the key.
-        assert abs(file.key - key) <= bundle.canary.exact.max_differing_codes * 127 * (10**11 + 10**6 + 1)
+        assert abs(file.key - key) <= bundle.canary.exact.max_differing_codes * 127 * (
+            10**11 + 10**6 + 1
+        )
         differing = np.bitwise_count(file.texture ^ texture).sum()
         assert differing <= bundle.canary.exact.max_differing_texture_bits
 

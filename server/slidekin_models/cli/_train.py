@@ -10,6 +10,8 @@ import typer
 from slidekin_models.cli._app import app, plain_errors
 from slidekin_models.errors import TrainingError
 
+_RATE = 4e-4
+_PUBLISHED_RATE = 1e-3
 _CODEBOOK = "Keeping the codebook alive"
 _DATA = "Data"
 _RESULT = "Result"
@@ -30,7 +32,10 @@ def train(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches of a step and process.")] = 8,
     side: Annotated[int, typer.Option(help="Pixels: edge of a patch, a multiple of 16.")] = 128,
-    learning_rate: Annotated[float, typer.Option(min=1e-7, help="Of Adam.")] = 1e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(min=1e-7, help="Of Adam. [default: 0.0004; with --published-loss 0.001]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is left to chance.")] = 0,
     mpp: Annotated[
         float, typer.Option(help="Micrometres per pixel of a patch.", rich_help_panel=_DATA)
@@ -137,7 +142,7 @@ def train(
             hold_out_by=hold_out_by,
             steps=steps,
             batch=batch,
-            learning_rate=learning_rate,
+            learning_rate=learning_rate or (_PUBLISHED_RATE if published_loss else _RATE),
             seed=seed,
             precision=precision,
             data_init=data_init and alive,

@@ -35,7 +35,7 @@ class TrainSettings(BaseModel):
     """Patches of a step and process."""
     processes: Annotated[int, Field(ge=1)] = 1
     """They share a step; with another number of them another run."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     """Of Adam. It falls to a tenth along half a cosine, unless the published loss alone is asked
     for."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -164,7 +164,8 @@ def build_golden_bundle(golden: Path, out: Path) -> Path:
     """
     import torch  # noqa: PLC0415 (tests that only want a running server need no torch)
 
-    from slidekin_models import models, seeded  # noqa: PLC0415
+    from slidekin_models.networks import seeded  # noqa: PLC0415
+    from slidekin_models.weights import directories  # noqa: PLC0415
 
     work = out.parent / f"{out.name}-import"
     work.mkdir(parents=True)
@@ -177,9 +178,11 @@ def build_golden_bundle(golden: Path, out: Path) -> Path:
     torch.save(released, work / "model_9.pt")
     order = np.load(golden / "keys.npz")["semantic_order"]
     torch.save({old: int(new) for old, new in enumerate(order)}, work / "codebook_semantic.pt")
-    models.import_released_vqvae(work / "model_9.pt", work / "vqvae", work / "codebook_semantic.pt")
+    directories.import_released_vqvae(
+        work / "model_9.pt", work / "vqvae", work / "codebook_semantic.pt"
+    )
     torch.save(seeded.seeded_tensors(shapes["densenet121"]), work / "densenet121.pth")
-    models.import_densenet121(work / "densenet121.pth", work / "densenet121")
+    directories.import_densenet121(work / "densenet121.pth", work / "densenet121")
     choice = {
         "vqvae": {"manifest": str(work / "vqvae" / "manifest.yaml")},
         "texture": {"manifest": str(work / "densenet121" / "manifest.yaml")},
@@ -188,7 +191,7 @@ def build_golden_bundle(golden: Path, out: Path) -> Path:
 
 
 def _build(choice: dict[str, object], out: Path) -> Path:
-    from slidekin_models.bundle import build_bundle  # noqa: PLC0415
+    from slidekin_models.bundles.bundle import build_bundle  # noqa: PLC0415
 
     out.parent.mkdir(parents=True, exist_ok=True)
     config = out.parent / f"{out.name}.yaml"

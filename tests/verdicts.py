@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slidekin_models.manifest import (
+from slidekin_models.weights.manifest import (
     MANIFEST_NAME,
     TextureManifest,
     VqVaeManifest,
     read_yaml,
     write_yaml,
 )
-from slidekin_models.verdicts import CodeFigures, TextureFigures, Verdict
+from slidekin_models.weights.verdicts import CodeFigures, TextureFigures, Verdict
 
 _CODES = CodeFigures(
     equal_codes=1, fewest_equal_codes=1, key_shift_median=0, key_shift_p95=0, key_shift_most=0

@@ -12,8 +12,8 @@ from launch_errors import LaunchError
 # The package lies beside: it is not installed where Triton runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "server"))
 
-from slidekin_models.choice import AUTO, Machine, choose_runtime
 from slidekin_models.errors import ModelError
+from slidekin_models.runtimes.choice import AUTO, Machine, choose_runtime
 
 NETWORKS = ("vqvae", "texture")
 __all__ = ["AUTO", "NETWORKS", "ServedRuntime", "choose_runtimes"]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tests.bench.encode_patches import PATCH_PX
 from tests.bench.timing import each_ms
 
-from slidekin_models.choice import Machine, choose_runtime
-from slidekin_models.placement import REFERENCE, Placement
-from slidekin_models.serving import PatchEncoder, load_texture, load_vqvae
+from slidekin_models.runtimes.choice import Machine, choose_runtime
+from slidekin_models.runtimes.placement import REFERENCE, Placement
+from slidekin_models.runtimes.serving import PatchEncoder, load_texture, load_vqvae
 
 Pixels = NDArray[np.uint8]
 CORES = len(os.sched_getaffinity(0))

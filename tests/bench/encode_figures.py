@@ -28,10 +28,10 @@ from tests.triton_stack import running_triton
 from tritonclient.grpc import InferenceServerClient
 
 from slidekin import Client, Codes, Slide
-from slidekin_models.bundle import build_bundle
+from slidekin_models.bundles.bundle import build_bundle
 from slidekin_models.decoding import decode_patch
-from slidekin_models.gate import judge
-from slidekin_models.placement import Placement
+from slidekin_models.runtimes.gate import judge
+from slidekin_models.runtimes.placement import Placement
 from slidekin_server.codes import MAX_KEY
 
 _PATCHES = 16

@@ -13,9 +13,9 @@ from tests.paths import test_data
 
 from slidekin import ImagePatch
 from slidekin.slides import encode_patch
-from slidekin_models.gate import Tissue
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.runtimes.gate import Tissue
 from slidekin_models.sampling import SampleSettings, TissueSampler
-from slidekin_models.synthetic import stained_pictures
 
 PATCH_PX = 1024
 FileFormat = Literal["jpeg", "png", "raw"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from tests.paths import golden_dir
 
-from slidekin_models.halves import halves_of_texture, halves_of_vqvae
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import golden_image, seeded_tensors
-from slidekin_models.serving import PatchEncoder
-from slidekin_models.textures import texture_architecture
-from slidekin_models.vqvae import VqVae
-from slidekin_models.weights import load_into
+from slidekin_models.networks.halves import halves_of_texture, halves_of_vqvae
+from slidekin_models.networks.seeded import golden_image, seeded_tensors
+from slidekin_models.networks.textures import texture_architecture
+from slidekin_models.networks.vqvae import VqVae
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import PatchEncoder
+from slidekin_models.weights.files import load_into
 
 
 @pytest.fixture(scope="module")

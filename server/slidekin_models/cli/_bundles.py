@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slidekin_models.bundle import Bundle, build_bundle
+from slidekin_models.bundles.bundle import Bundle, build_bundle
 from slidekin_models.cli._app import OutOption, app, plain_errors
 
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from slidekin_models import imports
 from slidekin_models.cli._app import app, plain_errors
 from slidekin_models.errors import ManifestError
-from slidekin_models.imports import ForeignFacts, Kind
-from slidekin_models.manifest import FOREIGN_FILES, NetworkManifest, TextureManifest
-from slidekin_models.pixels import IMAGENET_MEAN, IMAGENET_STD, PixelRule
+from slidekin_models.networks.pixels import IMAGENET_MEAN, IMAGENET_STD, PixelRule
+from slidekin_models.weights import imports
+from slidekin_models.weights.imports import ForeignFacts, Kind
+from slidekin_models.weights.manifest import FOREIGN_FILES, NetworkManifest, TextureManifest
 
 _OWN = "TorchScript and ONNX"
 _IMAGENET = "ImageNet's where not given"

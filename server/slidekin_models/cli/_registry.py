@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from slidekin_models.bundle import BUNDLE_NAME, Bundle, verify_bundle
+from slidekin_models.bundles.bundle import BUNDLE_NAME, Bundle, verify_bundle
+from slidekin_models.bundles.registry import StoredModel, activate, list_models
 from slidekin_models.cli._app import app, plain_errors
 from slidekin_models.cli._bundles import print_bundle
 from slidekin_models.errors import ModelError
-from slidekin_models.registry import StoredModel, activate, list_models
 
 StoreArgument = Annotated[Path, typer.Argument(help="Model store: a folder of bundles.")]
 _TRITON_TIMEOUT_S = 5.0

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from slidekin_models.cli._app import OutOption, app, named_mpp, plain_errors
-from slidekin_models.placement import RUNTIMES, Placement
+from slidekin_models.runtimes.placement import RUNTIMES, Placement
 
 REFUSED = 1
 """Exit status where a runtime was refused."""
@@ -39,7 +39,7 @@ def gate(
     Only what is accepted is served. Ends with 1 where something was refused.
     """
     # Slides are read by an extra that Triton's environment does not have.
-    from slidekin_models import gate as gates  # noqa: PLC0415
+    from slidekin_models.runtimes import gate as gates  # noqa: PLC0415
     from slidekin_models.sampling import SampleSettings, TissueSampler  # noqa: PLC0415
 
     with plain_errors():
@@ -87,8 +87,8 @@ def export(
 
     Each becomes a trunk, and the judgement behind it that needs fp32.
     """
-    from slidekin_models import gate as gates  # noqa: PLC0415 (as above)
-    from slidekin_models.export import export_onnx  # noqa: PLC0415 (needs onnx)
+    from slidekin_models.runtimes import gate as gates  # noqa: PLC0415 (as above)
+    from slidekin_models.runtimes.export import export_onnx  # noqa: PLC0415 (needs onnx)
 
     with plain_errors():
         for directory in gates.model_directories(model):

@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from slidekin_models.calibration import MIN_PATCHES, Rule
+from slidekin_models.calibration.threshold import MIN_PATCHES, Rule
 from slidekin_models.cli._app import app, named_mpp, plain_errors
 from slidekin_models.errors import ModelError
 
@@ -42,7 +42,7 @@ def pull(
     with plain_errors(), _shown(name) as tell:
         # Triton's environment, where bundles may be built too, has no client for HTTP.
         with _needing("models"):
-            from slidekin_models import pull as pulling  # noqa: PLC0415
+            from slidekin_models.weights import pull as pulling  # noqa: PLC0415
 
         manifest = pulling.pull(name, directory, url=url, progress=tell)
     typer.echo(f"written      {directory} ({manifest.name}, licence: {manifest.licence})")
@@ -84,7 +84,7 @@ def calibrate(
     with plain_errors(), _counted("patches") as tell:
         # Slides are read by an extra that Triton's environment does not have.
         with _needing("models,slides"):
-            from slidekin_models.calibrating import calibrate_texture  # noqa: PLC0415
+            from slidekin_models.calibration.run import calibrate_texture  # noqa: PLC0415
 
         manifest = calibrate_texture(
             model,

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from slidekin_models.errors import PlacementError
-from slidekin_models.halves import Halves
-from slidekin_models.placement import Placement
+from slidekin_models.networks.halves import Halves
+from slidekin_models.runtimes.placement import Placement
 
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slidekin_models.errors import PlacementError
-from slidekin_models.halves import Halves
-from slidekin_models.placement import Placement
+from slidekin_models.networks.halves import Halves
 from slidekin_models.runtimes.folding import fold_batch_norm
+from slidekin_models.runtimes.placement import Placement
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from slidekin.slides import TARGET_MPP
 from slidekin_models.errors import SamplingError
-from slidekin_models.vqvae import DOWNSAMPLING
+from slidekin_models.networks.vqvae import DOWNSAMPLING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slidekin_models.errors import ManifestError
-from slidekin_models.manifest import MANIFEST_NAME
+from slidekin_models.weights.manifest import MANIFEST_NAME
 
 _FOLDER = Path(__file__).parent
 

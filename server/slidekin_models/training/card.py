@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slidekin_models.semantic import OrderFigures
+from slidekin_models.networks.semantic import OrderFigures
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE
 from slidekin_models.training.run import HeldOut
 from slidekin_models.training.settings import TrainSettings
-from slidekin_models.vqvae import CODEBOOK_SIZE
 
 _WHAT = (
     "A VQ-VAE (the encoder of SISH's keys), trained without labels by "

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE
 from slidekin_models.training.run import Progress
-from slidekin_models.vqvae import CODEBOOK_SIZE
 
 _LINE_EVERY_S = 15.0
 

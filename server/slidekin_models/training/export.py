@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slidekin_models import models
 from slidekin_models.errors import TrainingError
-from slidekin_models.manifest import MANIFEST_NAME, WEIGHTS_NAME, VqVaeManifest
-from slidekin_models.semantic import ORDERS, order_figures
+from slidekin_models.networks.semantic import ORDERS, order_figures
+from slidekin_models.networks.vqvae import VqVae
 from slidekin_models.training.card import CardFacts, card
 from slidekin_models.training.checkpoints import RunFolder
 from slidekin_models.training.pictures import draw_curves, draw_reconstructions
-from slidekin_models.vqvae import VqVae
+from slidekin_models.weights import directories
+from slidekin_models.weights.manifest import MANIFEST_NAME, WEIGHTS_NAME, VqVaeManifest
 
 Store = Literal["full", "compact"]
 
@@ -59,7 +59,7 @@ def export_model(
     scratch = folder.path / "export"
     try:
         shutil.rmtree(scratch, ignore_errors=True)
-        manifest = models.write_vqvae(
+        manifest = directories.write_vqvae(
             scratch,
             tensors,
             name=facts.name,

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slidekin_models.clustering import cluster_centres
+from slidekin_models.networks.clustering import cluster_centres
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE, Codebook
 from slidekin_models.training.settings import RESTART_STREAM, START_STREAM
-from slidekin_models.vqvae import CODEBOOK_SIZE, Codebook
 
 DECAY = 0.95
 """Of the running means: they look back about twenty steps."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from slidekin_models.vqvae import CODEBOOK_SIZE
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE
 
 _GAP_PX = 4
 _COLOURS = 256

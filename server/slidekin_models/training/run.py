@@ -15,12 +15,12 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from slidekin_models.errors import TrainingError
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE, VqVae
 from slidekin_models.sampling import TissueSampler
 from slidekin_models.training.batches import Batches
 from slidekin_models.training.checkpoints import RunFolder
 from slidekin_models.training.liveness import CodebookCare, perplexity
 from slidekin_models.training.settings import TrainSettings
-from slidekin_models.vqvae import CODEBOOK_SIZE, VqVae
 
 _LOG_EVERY = 10
 _START_VECTORS = 8192

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from slidekin_models.manifest import VqVaeManifest
 from slidekin_models.sampling import TissueSampler
 from slidekin_models.training.card import CardFacts
 from slidekin_models.training.checkpoints import RunFolder
@@ -19,6 +18,7 @@ from slidekin_models.training.display import Display
 from slidekin_models.training.export import Stored, export_model
 from slidekin_models.training.run import HeldOut, Limits, Training
 from slidekin_models.training.settings import TrainSettings
+from slidekin_models.weights.manifest import VqVaeManifest
 
 _PICTURES = 8
 

@@ -33,9 +33,9 @@ from tests.bench.tiles.tiles import Tile, halves, held_out, hundred, originals
 
 from slidekin import Client, SearchOptions
 from slidekin.evaluation import Answer, judge
-from slidekin_models.manifest import VqVaeManifest
-from slidekin_models.semantic import path_order, principal_order
+from slidekin_models.networks.semantic import path_order, principal_order
 from slidekin_models.shipped import shipped_manifest, shipped_models
+from slidekin_models.weights.manifest import VqVaeManifest
 from slidekin_server.codes import textures_from_features
 
 BASELINE = "RGB histogram (3 x 32 bins, Hellinger)"

@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from tests.bench.tiles.tiles import Tile
 
-from slidekin_models import models
-from slidekin_models.manifest import (
+from slidekin_models.runtimes.serving import PatchEncoder, Placement, load_texture, load_vqvae
+from slidekin_models.weights import directories
+from slidekin_models.weights.files import load_weights
+from slidekin_models.weights.manifest import (
     MANIFEST_NAME,
     WEIGHTS_NAME,
     TextureManifest,
     VqVaeManifest,
     read_yaml,
 )
-from slidekin_models.packaged import PACKAGED
-from slidekin_models.serving import PatchEncoder, Placement, load_texture, load_vqvae
-from slidekin_models.weights import load_weights
+from slidekin_models.weights.packaged import PACKAGED
 
 Manifest = TextureManifest | VqVaeManifest
 
@@ -43,8 +43,10 @@ class Encoded:
 def texture_network(which: str) -> Callable[[Path], TextureManifest]:
     """Writes the model directory of ``packaged``, or of an architecture with random weights."""
     if which == "packaged":
-        return lambda folder: models.write_packaged_texture(folder, PACKAGED["efficientnet-lite0"])
-    return lambda folder: models.write_random_texture(folder, which, seed=0)
+        return lambda folder: directories.write_packaged_texture(
+            folder, PACKAGED["efficientnet-lite0"]
+        )
+    return lambda folder: directories.write_random_texture(folder, which, seed=0)
 
 
 def encode_textures(
@@ -71,7 +73,7 @@ def encode_vqvae(tiles: Sequence[Tile], model: Path | None, cache: Path) -> Enco
     with tempfile.TemporaryDirectory() as scratch:
         folder = model or Path(scratch) / "model"
         if model is None:
-            models.write_random_vqvae(folder, seed=0)
+            directories.write_random_vqvae(folder, seed=0)
         manifest = read_yaml(folder / MANIFEST_NAME, VqVaeManifest)
         made = _cached(tiles, manifest, cache, lambda place: load_vqvae(folder, place))
         weights = load_weights(folder / WEIGHTS_NAME, manifest.weights_sha256)

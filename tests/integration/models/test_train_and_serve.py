@@ -17,11 +17,11 @@ from PIL import Image
 from tests.drawing.draw import draw_slide
 from tests.triton_stack import running_triton, why_no_triton
 
-from slidekin_models.bundle import read_bundle
-from slidekin_models.manifest import VqVaeManifest, read_yaml
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import golden_image
-from slidekin_models.serving import load_vqvae
+from slidekin_models.bundles.bundle import read_bundle
+from slidekin_models.networks.seeded import golden_image
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_vqvae
+from slidekin_models.weights.manifest import VqVaeManifest, read_yaml
 
 STEPS = 16
 KILL_AFTER = 4

@@ -18,7 +18,7 @@ from tests.triton_stack import (
 )
 
 from slidekin import Client, Codes, FailedPreconditionError, ServedModel
-from slidekin_models.registry import activate
+from slidekin_models.bundles.registry import activate
 from slidekin_server.bundle import load_bundle
 
 # A patch takes seconds on a CPU that others use, too.

@@ -16,8 +16,8 @@ from tests.deploy.queries import TRITON
 from tests.triton_stack import TritonState
 from tritonclient.utils import InferenceServerException
 
-from slidekin_models.bundle import read_bundle
-from slidekin_models.seeded import golden_image
+from slidekin_models.bundles.bundle import read_bundle
+from slidekin_models.networks.seeded import golden_image
 
 
 def ask(

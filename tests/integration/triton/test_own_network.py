@@ -16,9 +16,9 @@ from PIL import Image
 from tests.paths import PROJECT
 from tests.triton_stack import running_triton
 
-from slidekin_models.bundle import build_bundle, read_bundle
-from slidekin_models.manifest import TextureManifest, read_yaml
-from slidekin_models.synthetic import stained_pictures
+from slidekin_models.bundles.bundle import build_bundle, read_bundle
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.weights.manifest import TextureManifest, read_yaml
 
 # Seven commands, each of which loads torch.
 pytestmark = pytest.mark.timeout(900)

@@ -15,7 +15,7 @@ from tests.triton_stack import LAUNCHER, running_triton, start_launcher, triton_
 from tests.verdicts import accept
 from tritonclient.grpc import model_config_pb2
 
-from slidekin_models.bundle import read_bundle
+from slidekin_models.bundles.bundle import read_bundle
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tests.paths import PROJECT
 from tests.triton_stack import triton_python
 from tritonclient.grpc import model_config_pb2
 
-from slidekin_models.bundle import read_bundle
-from slidekin_models.export import export_onnx
+from slidekin_models.bundles.bundle import read_bundle
+from slidekin_models.runtimes.export import export_onnx
 
 RECIPE = PROJECT / "deploy" / "triton" / "tensorrt" / "recipe.py"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.triton_stack import build_demo_bundle
 
-from slidekin_models import models
-from slidekin_models.packaged import PACKAGED
+from slidekin_models.weights import directories
+from slidekin_models.weights.packaged import PACKAGED
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +17,5 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("lite0")
-    models.write_packaged_texture(directory, PACKAGED["efficientnet-lite0"])
+    directories.write_packaged_texture(directory, PACKAGED["efficientnet-lite0"])
     return directory

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from slidekin_models.bundle import build_bundle, read_bundle, verify_bundle
+from slidekin_models.bundles.bundle import build_bundle, read_bundle, verify_bundle
 from slidekin_models.cli import app
 from slidekin_models.decoding import decode_patch
 from slidekin_models.errors import ManifestError, RandomWeightsRefusedError, WeightsError
-from slidekin_models.fingerprint import fingerprint
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import golden_image
-from slidekin_models.serving import load_vqvae
-from slidekin_models.synthetic import stained_pictures
+from slidekin_models.networks.seeded import golden_image
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_vqvae
+from slidekin_models.weights.fingerprint import fingerprint
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
 
 
 def write_config(path: Path, content: dict[str, object]) -> Path:

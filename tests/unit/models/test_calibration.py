@@ -10,16 +10,16 @@ from tests.paths import test_data
 from tests.unit.models import own_networks
 from typer.testing import CliRunner, Result
 
-from slidekin_models import imports
-from slidekin_models.calibration import choose, measure
-from slidekin_models.calibration_sample import read_patients, sample_tissue
+from slidekin_models.calibration.sample import read_patients, sample_tissue
+from slidekin_models.calibration.threshold import choose, measure
 from slidekin_models.cli import app
 from slidekin_models.errors import SamplingError
-from slidekin_models.imports import ForeignFacts, Kind
-from slidekin_models.manifest import TextureManifest, read_yaml, write_yaml
-from slidekin_models.pixels import PixelRule
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.verdicts import TextureFigures, Verdict
+from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.weights import imports
+from slidekin_models.weights.imports import ForeignFacts, Kind
+from slidekin_models.weights.manifest import TextureManifest, read_yaml, write_yaml
+from slidekin_models.weights.verdicts import TextureFigures, Verdict
 
 RNG = np.random.default_rng(3)
 

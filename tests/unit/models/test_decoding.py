@@ -10,7 +10,7 @@ from PIL import Image
 
 from slidekin_models.decoding import decode_patch
 from slidekin_models.errors import ImageRefusedError
-from slidekin_models.seeded import golden_image
+from slidekin_models.networks.seeded import golden_image
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

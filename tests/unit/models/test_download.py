@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.unit.models.file_server import Behaviour, serving
 
-from slidekin_models.download import Patience, PublishedFile, download
 from slidekin_models.errors import WeightsError
+from slidekin_models.weights.download import Patience, PublishedFile, download
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

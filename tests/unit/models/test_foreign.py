@@ -10,17 +10,17 @@ from tests.unit.models import own_networks
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from slidekin_models import imports
 from slidekin_models.cli import app
 from slidekin_models.errors import ManifestError, WeightsError
-from slidekin_models.fingerprint import fingerprint
-from slidekin_models.foreign import ForeignTexture
-from slidekin_models.imports import ForeignFacts, Kind
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
-from slidekin_models.pixels import PixelRule
-from slidekin_models.placement import Placement
-from slidekin_models.serving import load_texture
-from slidekin_models.synthetic import stained_pictures
+from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture
+from slidekin_models.weights import imports
+from slidekin_models.weights.fingerprint import fingerprint
+from slidekin_models.weights.foreign import ForeignTexture
+from slidekin_models.weights.imports import ForeignFacts, Kind
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from slidekin_models.errors import ManifestError
-from slidekin_models.fingerprint import fingerprint
-from slidekin_models.gate import Tissue, code_figures, judge, model_directories, texture_figures
 from slidekin_models.keys import SEED_SPACING, keys_of, texture_bits_of
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_manifest
-from slidekin_models.placement import Placement
-from slidekin_models.serving import load_texture
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.verdicts import (
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.runtimes.gate import (
+    Tissue,
+    code_figures,
+    judge,
+    model_directories,
+    texture_figures,
+)
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture
+from slidekin_models.weights.fingerprint import fingerprint
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_manifest
+from slidekin_models.weights.verdicts import (
     CodeFigures,
     TextureFigures,
     faults_of_codes,

@@ -10,15 +10,15 @@ from tests.unit.models import torchvision_densenet as published
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from slidekin_models import imports, models
 from slidekin_models.cli import app
 from slidekin_models.errors import ManifestError, WeightsError
-from slidekin_models.imports import Kind
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import golden_image, seeded_tensors
-from slidekin_models.serving import load_texture
-from slidekin_models.vqvae import VqVae
+from slidekin_models.networks.seeded import golden_image, seeded_tensors
+from slidekin_models.networks.vqvae import VqVae
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture
+from slidekin_models.weights import directories, imports
+from slidekin_models.weights.imports import Kind
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml
 
 
 def run(*arguments: str | Path) -> Result:
@@ -45,7 +45,7 @@ def test_torchvisions_densenet_computes_the_same_under_our_names(
     tmp_path: Path, *, old_names: bool
 ) -> None:
     tensors = torchvision_file(tmp_path / "densenet.pth", old_names=old_names)
-    manifest = models.import_densenet121(tmp_path / "densenet.pth", tmp_path / "out")
+    manifest = directories.import_densenet121(tmp_path / "densenet.pth", tmp_path / "out")
     assert (manifest.texture_bits, manifest.hamming_threshold_bits) == (1024, 128)
     image = golden_image(96)
     ours = load_texture(tmp_path / "out", Placement()).encode(image[None])
@@ -58,7 +58,7 @@ def test_torchvisions_densenet_computes_the_same_under_our_names(
 
 def test_a_densenet_that_torchvision_did_not_publish_is_named_as_such(tmp_path: Path) -> None:
     torchvision_file(tmp_path / "mine.pth")
-    manifest = models.import_densenet121(tmp_path / "mine.pth", tmp_path / "out")
+    manifest = directories.import_densenet121(tmp_path / "mine.pth", tmp_path / "out")
     assert "not the file torchvision publishes" in manifest.source
     assert manifest.licence == "not stated"
 
@@ -102,6 +102,6 @@ def test_a_model_is_never_written_over_another(tmp_path: Path) -> None:
     (tmp_path / "out" / "notes.txt").write_text("mine", encoding="utf-8")
     torchvision_file(tmp_path / "one.pth")
     with pytest.raises(ManifestError, match="holds something already"):
-        models.import_densenet121(tmp_path / "one.pth", tmp_path / "out")
+        directories.import_densenet121(tmp_path / "one.pth", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pth", "out"]

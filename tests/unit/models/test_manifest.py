@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from slidekin_models.errors import ManifestError
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
 
 TEXTURE = TextureManifest(
     name="some",

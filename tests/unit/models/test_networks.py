@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from slidekin_models.errors import PlacementError
-from slidekin_models.halves import halves_of_texture, halves_of_vqvae
-from slidekin_models.placement import Placement, placement_in_triton
-from slidekin_models.seeded import golden_image, seeded_tensors
-from slidekin_models.semantic import principal_order
-from slidekin_models.serving import PatchEncoder
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.textures import ARCHITECTURES, texture_architecture
-from slidekin_models.vqvae import Codebook, VqVae
+from slidekin_models.networks.halves import halves_of_texture, halves_of_vqvae
+from slidekin_models.networks.seeded import golden_image, seeded_tensors
+from slidekin_models.networks.semantic import principal_order
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.networks.textures import ARCHITECTURES, texture_architecture
+from slidekin_models.networks.vqvae import Codebook, VqVae
+from slidekin_models.runtimes.placement import Placement, placement_in_triton
+from slidekin_models.runtimes.serving import PatchEncoder
 
 
 def test_seeded_weights_depend_on_nothing_but_seed_names_and_shapes() -> None:

@@ -8,12 +8,12 @@ from tests.unit.models import torchvision_densenet
 from tests.unit.models.file_server import Behaviour, serving
 from typer.testing import CliRunner, Result
 
-from slidekin_models import pull
 from slidekin_models.cli import app
-from slidekin_models.download import PublishedFile
-from slidekin_models.manifest import TextureManifest, read_yaml
-from slidekin_models.seeded import seeded_tensors
-from slidekin_models.weights import sha256_of
+from slidekin_models.networks.seeded import seeded_tensors
+from slidekin_models.weights import pull
+from slidekin_models.weights.download import PublishedFile
+from slidekin_models.weights.files import sha256_of
+from slidekin_models.weights.manifest import TextureManifest, read_yaml
 
 
 def run(*arguments: str | Path) -> Result:

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from slidekin_models.bundles.registry import STORE_NAME, activate, find_model, list_models
 from slidekin_models.cli import app
 from slidekin_models.errors import ManifestError, WeightsError
-from slidekin_models.registry import STORE_NAME, activate, find_model, list_models
 
 
 @pytest.fixture

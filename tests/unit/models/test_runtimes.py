@@ -12,18 +12,18 @@ import torch
 from tests.verdicts import accept
 from torch import nn
 
-from slidekin_models.choice import Machine, choose_runtime
 from slidekin_models.errors import PlacementError, UnjudgedRuntimeError
-from slidekin_models.export import export_onnx
-from slidekin_models.halves import Halves, halves_of_texture, halves_of_vqvae
-from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
-from slidekin_models.placement import RUNTIMES, Placement
+from slidekin_models.networks.halves import Halves, halves_of_texture, halves_of_vqvae
+from slidekin_models.networks.seeded import seeded_tensors
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.networks.textures import texture_architecture
+from slidekin_models.networks.vqvae import VqVae
+from slidekin_models.runtimes.choice import Machine, choose_runtime
+from slidekin_models.runtimes.export import export_onnx
 from slidekin_models.runtimes.folding import fold_batch_norm
-from slidekin_models.seeded import seeded_tensors
-from slidekin_models.serving import PatchEncoder, load_texture
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.textures import texture_architecture
-from slidekin_models.vqvae import VqVae
+from slidekin_models.runtimes.placement import RUNTIMES, Placement
+from slidekin_models.runtimes.serving import PatchEncoder, load_texture
+from slidekin_models.weights.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
 
 ON_CPU = sorted(set(RUNTIMES) - {"torch-cudagraphs"})
 IMAGES = stained_pictures(3, 64, seed=5)

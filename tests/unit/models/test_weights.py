@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from slidekin_models import models
 from slidekin_models.errors import ManifestError, WeightsError
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import seeded_tensors
-from slidekin_models.semantic import principal_order
-from slidekin_models.serving import load_texture, load_vqvae
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.vqvae import VqVae
-from slidekin_models.weights import load_into, load_weights, read_published, save_weights
+from slidekin_models.networks.seeded import seeded_tensors
+from slidekin_models.networks.semantic import principal_order
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.networks.vqvae import VqVae
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture, load_vqvae
+from slidekin_models.weights import directories
+from slidekin_models.weights.files import load_into, load_weights, read_published, save_weights
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
 
 
 class Hostile:
@@ -34,7 +34,7 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path: Path) -> Non
     witness = tmp_path / "witness"
     torch.save({"model": Hostile(witness)}, tmp_path / "model_9.pt")
     with pytest.raises(WeightsError, match=r"model_9\.pt: refused"):
-        models.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
+        directories.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Hostile(witness)))
     with pytest.raises(WeightsError, match=r"plain\.pt"):
         read_published(tmp_path / "plain.pt")
@@ -54,10 +54,10 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {"encoder.0.weight": torch.zeros(3)}}, tmp_path / "model_9.pt")
     with pytest.raises(WeightsError, match="not the weights of this network"):
-        models.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
+        directories.import_released_vqvae(tmp_path / "model_9.pt", tmp_path / "out")
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(WeightsError, match="under the key 'model'"):
-        models.import_released_vqvae(tmp_path / "list.pt", tmp_path / "out")
+        directories.import_released_vqvae(tmp_path / "list.pt", tmp_path / "out")
 
 
 def released_vqvae(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -73,7 +73,7 @@ def test_the_released_checkpoint_and_its_order_are_taken_over(tmp_path: Path) ->
     order = {old: 127 - old for old in range(128)}
     torch.save(order, tmp_path / "codebook_semantic.pt")
     out = tmp_path / "out"
-    manifest = models.import_released_vqvae(path, out, tmp_path / "codebook_semantic.pt")
+    manifest = directories.import_released_vqvae(path, out, tmp_path / "codebook_semantic.pt")
     assert manifest == read_yaml(out / "manifest.yaml", VqVaeManifest)
     assert manifest.semantic_order == list(reversed(range(128)))
     assert not manifest.random_weights
@@ -84,7 +84,7 @@ def test_the_released_checkpoint_and_its_order_are_taken_over(tmp_path: Path) ->
 
 def test_without_a_released_order_the_codebook_gives_one(tmp_path: Path) -> None:
     path, tensors = released_vqvae(tmp_path)
-    manifest = models.import_released_vqvae(path, tmp_path / "out")
+    manifest = directories.import_released_vqvae(path, tmp_path / "out")
     codebook = tensors["codebook.embedding.weight"].numpy()
     assert manifest.semantic_order == principal_order(codebook)
 
@@ -93,7 +93,7 @@ def test_an_order_that_is_no_permutation_is_refused(tmp_path: Path) -> None:
     path, _ = released_vqvae(tmp_path)
     torch.save(dict.fromkeys(range(128), 5), tmp_path / "codebook_semantic.pt")
     with pytest.raises(WeightsError, match=r"codebook_semantic\.pt: does not hold a permutation"):
-        models.import_released_vqvae(path, tmp_path / "out", tmp_path / "codebook_semantic.pt")
+        directories.import_released_vqvae(path, tmp_path / "out", tmp_path / "codebook_semantic.pt")
 
 
 def test_altered_weights_are_noticed(tmp_path: Path) -> None:
@@ -133,13 +133,13 @@ def test_a_manifest_that_does_not_fit_this_version_is_refused(
 def test_half_precision_is_rounded_once_and_computed_with_in_full(tmp_path: Path) -> None:
     _, tensors = released_vqvae(tmp_path)
     said = {"name": "v", "source": "here", "licence": "MIT", "random_weights": True}
-    full = models.write_vqvae(tmp_path / "full", tensors, **said)
-    half = models.write_vqvae(tmp_path / "half", tensors, half=True, decoder=False, **said)
+    full = directories.write_vqvae(tmp_path / "full", tensors, **said)
+    half = directories.write_vqvae(tmp_path / "half", tensors, half=True, decoder=False, **said)
     rounded = {
         name: tensor.half().float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
     }
-    as_full = models.write_vqvae(tmp_path / "rounded", rounded, **said)
+    as_full = directories.write_vqvae(tmp_path / "rounded", rounded, **said)
     assert len({full.weights_sha256, half.weights_sha256, as_full.weights_sha256}) == 3
     assert half.semantic_order == as_full.semantic_order
     sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("half", "full")]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from slidekin_models.networks.seeded import golden_image
+from slidekin_models.networks.synthetic import stained_pictures
 from slidekin_models.sampling import TissueSampler
-from slidekin_models.seeded import golden_image
-from slidekin_models.synthetic import stained_pictures
 from slidekin_models.training.augment import augmented
 from slidekin_models.training.batches import Batches
 from slidekin_models.training.settings import TrainSettings

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from slidekin_models.networks.vqvae import CODE_DIM, CODEBOOK_SIZE, Codebook
 from slidekin_models.training.liveness import CodebookCare, perplexity
-from slidekin_models.vqvae import CODE_DIM, CODEBOOK_SIZE, Codebook
 
 
 def alone(tensor: Tensor) -> Tensor:

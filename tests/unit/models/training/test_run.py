@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from slidekin_models.cli import app
 from slidekin_models.errors import TrainingError
+from slidekin_models.networks.synthetic import stained_pictures
 from slidekin_models.sampling import TissueSampler
-from slidekin_models.synthetic import stained_pictures
 from slidekin_models.training.checkpoints import RunFolder
 from slidekin_models.training.display import progress_line
 from slidekin_models.training.run import Limits, Progress, Training

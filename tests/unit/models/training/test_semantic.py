@@ -5,7 +5,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from slidekin_models.semantic import ORDERS, order_figures, path_order, principal_order
+from slidekin_models.networks.semantic import ORDERS, order_figures, path_order, principal_order
 
 
 def codebook(codes: int = 24, dim: int = 6, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from slidekin_models.host import require_numpy_1
-from slidekin_models.placement import placement_in_triton
-from slidekin_models.serving import PatchEncoder, load_texture
+from slidekin_models.runtimes.placement import placement_in_triton
+from slidekin_models.runtimes.serving import PatchEncoder, load_texture
 
 
 class TritonPythonModel:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slidekin_models.textures import TextureNetwork
-from slidekin_models.vqvae import Codebook, VqVae, scale_pixels
+from slidekin_models.networks.textures import TextureNetwork
+from slidekin_models.networks.vqvae import Codebook, VqVae, scale_pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from slidekin_models import vqvae
 from slidekin_models.errors import ManifestError, PlacementError, UnjudgedRuntimeError
-from slidekin_models.foreign import load_foreign
-from slidekin_models.halves import Halves, halves_of_texture, halves_of_vqvae
-from slidekin_models.manifest import (
+from slidekin_models.networks import vqvae
+from slidekin_models.networks.halves import Halves, halves_of_texture, halves_of_vqvae
+from slidekin_models.networks.textures import texture_architecture
+from slidekin_models.runtimes.openvino_runtime import OpenVinoRuntime
+from slidekin_models.runtimes.placement import REFERENCE, Placement
+from slidekin_models.runtimes.torch_runtime import TorchRuntime
+from slidekin_models.weights.files import load_into, load_weights
+from slidekin_models.weights.foreign import load_foreign
+from slidekin_models.weights.manifest import (
     FOREIGN_FILES,
     MANIFEST_NAME,
     WEIGHTS_NAME,
@@ -27,12 +32,7 @@ from slidekin_models.manifest import (
     VqVaeManifest,
     read_yaml,
 )
-from slidekin_models.placement import REFERENCE, Placement
-from slidekin_models.runtimes.openvino_runtime import OpenVinoRuntime
-from slidekin_models.runtimes.torch_runtime import TorchRuntime
-from slidekin_models.textures import texture_architecture
-from slidekin_models.verdicts import is_accepted
-from slidekin_models.weights import load_into, load_weights
+from slidekin_models.weights.verdicts import is_accepted
 
 
 class Runtime(Protocol):

@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slidekin_models.errors import ManifestError
-from slidekin_models.pixels import PixelRule
-from slidekin_models.verdicts import CodeFigures, TextureFigures, Verdict
+from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.weights.verdicts import CodeFigures, TextureFigures, Verdict
 
 MANIFEST_NAME = "manifest.yaml"
 WEIGHTS_NAME = "weights.safetensors"

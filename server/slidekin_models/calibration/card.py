@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slidekin_models.calibration import Curves, Rule
-from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
-from slidekin_models.verdicts import rejudged
+from slidekin_models.calibration.threshold import Curves, Rule
+from slidekin_models.weights.manifest import MANIFEST_NAME, TextureManifest, read_yaml, write_yaml
+from slidekin_models.weights.verdicts import rejudged
 
 CARD_NAME = "CARD.md"
 NUMBERS_NAME = "calibration.json"

@@ -13,11 +13,15 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slidekin_models import canary, models
+from slidekin_models.bundles import canary
 from slidekin_models.decoding import PATCH_PX
 from slidekin_models.errors import ManifestError, RandomWeightsRefusedError
-from slidekin_models.fingerprint import fingerprint
-from slidekin_models.manifest import (
+from slidekin_models.networks.vqvae import DOWNSAMPLING
+from slidekin_models.shipped import shipped_manifest
+from slidekin_models.weights import directories
+from slidekin_models.weights.files import require_sha256
+from slidekin_models.weights.fingerprint import fingerprint
+from slidekin_models.weights.manifest import (
     MANIFEST_NAME,
     ModelT,
     NetworkManifest,
@@ -27,11 +31,8 @@ from slidekin_models.manifest import (
     read_yaml,
     write_yaml,
 )
-from slidekin_models.packaged import PACKAGED
-from slidekin_models.shipped import shipped_manifest
-from slidekin_models.verdicts import limits_of
-from slidekin_models.vqvae import DOWNSAMPLING
-from slidekin_models.weights import require_sha256
+from slidekin_models.weights.packaged import PACKAGED
+from slidekin_models.weights.verdicts import limits_of
 
 BUNDLE_NAME = "bundle.yaml"
 NetworkT = TypeVar("NetworkT", bound=NetworkManifest)
@@ -287,7 +288,7 @@ def _taken(out: Path, standing: Bundle, bundle: Bundle) -> str:
 
 def _place_vqvae(choice: VqVaeChoice, base: Path, directory: Path) -> VqVaeManifest:
     if choice.random is not None:
-        return models.write_random_vqvae(directory, choice.random.seed)
+        return directories.write_random_vqvae(directory, choice.random.seed)
     if choice.shipped is not None:
         return _copy_model(shipped_manifest(choice.shipped), directory, VqVaeManifest)
     return _copy_model(_chosen_manifest(choice.manifest, base), directory, VqVaeManifest)
@@ -295,7 +296,7 @@ def _place_vqvae(choice: VqVaeChoice, base: Path, directory: Path) -> VqVaeManif
 
 def _place_texture(choice: TextureChoice, base: Path, directory: Path) -> TextureManifest:
     if choice.random is not None:
-        return models.write_random_texture(
+        return directories.write_random_texture(
             directory, choice.random.architecture, choice.random.seed
         )
     if choice.package is not None:
@@ -303,7 +304,7 @@ def _place_texture(choice: TextureChoice, base: Path, directory: Path) -> Textur
             known = ", ".join(sorted(PACKAGED))
             msg = f"texture.package: {choice.package!r} is not known; known are {known}"
             raise ManifestError(msg)
-        return models.write_packaged_texture(directory, PACKAGED[choice.package])
+        return directories.write_packaged_texture(directory, PACKAGED[choice.package])
     return _copy_model(_chosen_manifest(choice.manifest, base), directory, TextureManifest)
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slidekin_models.bundle import BUNDLE_NAME
-from slidekin_models.calibration import Rule, choose, measure
-from slidekin_models.calibration_card import Calibration, write_calibration
-from slidekin_models.calibration_sample import read_patients, sample_tissue
+from slidekin_models.bundles.bundle import BUNDLE_NAME
+from slidekin_models.calibration.card import Calibration, write_calibration
+from slidekin_models.calibration.sample import read_patients, sample_tissue
+from slidekin_models.calibration.threshold import Rule, choose, measure
 from slidekin_models.errors import ManifestError
 from slidekin_models.keys import texture_bits_of
-from slidekin_models.manifest import TextureManifest
-from slidekin_models.placement import Placement
-from slidekin_models.serving import load_texture
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture
+from slidekin_models.weights.manifest import TextureManifest
 
 
 def calibrate_texture(
@@ -37,7 +37,7 @@ def calibrate_texture(
     Args:
         directory: Model directory of a texture network; runs in torch, fp32, on the CPU.
         tissue: Folder of slides or tiles.
-        rule: How the threshold is chosen, see :func:`slidekin_models.calibration.choose`.
+        rule: How the threshold is chosen, see :func:`slidekin_models.calibration.threshold.choose`.
         share: Of nearest neighbours, for the rule ``share``.
         patches: How many at most.
         patients: CSV file with the columns ``slide`` and ``patient``.

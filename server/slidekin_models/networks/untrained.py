@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slidekin_models import seeded, synthetic
-from slidekin_models.clustering import cluster_centres
-from slidekin_models.textures import texture_architecture
-from slidekin_models.vqvae import CODEBOOK_SIZE, VqVae
+from slidekin_models.networks import seeded, synthetic
+from slidekin_models.networks.clustering import cluster_centres
+from slidekin_models.networks.textures import texture_architecture
+from slidekin_models.networks.vqvae import CODEBOOK_SIZE, VqVae
 
 _PICTURES = 24
 _PICTURE_PX = 256

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slidekin_models import untrained, vqvae
 from slidekin_models.errors import ManifestError, WeightsError
-from slidekin_models.manifest import (
+from slidekin_models.networks import untrained, vqvae
+from slidekin_models.networks.semantic import principal_order
+from slidekin_models.networks.textures import texture_architecture
+from slidekin_models.weights.files import load_into, read_published, save_weights, sha256_of
+from slidekin_models.weights.manifest import (
     MANIFEST_NAME,
     WEIGHTS_NAME,
     TextureManifest,
     VqVaeManifest,
     write_yaml,
 )
-from slidekin_models.packaged import Judged, PackagedTexture
-from slidekin_models.semantic import principal_order
-from slidekin_models.textures import texture_architecture
-from slidekin_models.weights import load_into, read_published, save_weights, sha256_of
+from slidekin_models.weights.packaged import Judged, PackagedTexture
 
 DENSENET121_SHA256_PREFIX = "a639ec97"
 """Of torchvision's ImageNet weights: by its convention, a file's name ends with the first eight

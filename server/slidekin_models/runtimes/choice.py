@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from slidekin_models.errors import UnjudgedRuntimeError
-from slidekin_models.manifest import TextureManifest, VqVaeManifest, read_manifest
-from slidekin_models.placement import PRECISIONS, REFERENCE, RUNTIMES, require_known
-from slidekin_models.verdicts import Verdict, is_accepted
+from slidekin_models.runtimes.placement import PRECISIONS, REFERENCE, RUNTIMES, require_known
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_manifest
+from slidekin_models.weights.verdicts import Verdict, is_accepted
 
 AUTO = "auto"
 _FASTEST_FIRST: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slidekin_models import models
-from slidekin_models.download import Progress, PublishedFile, download
 from slidekin_models.errors import ManifestError
-from slidekin_models.manifest import TextureManifest
-from slidekin_models.models import DENSENET121_SHA256_PREFIX
-from slidekin_models.packaged import PACKAGED
+from slidekin_models.weights import directories
+from slidekin_models.weights.directories import DENSENET121_SHA256_PREFIX
+from slidekin_models.weights.download import Progress, PublishedFile, download
+from slidekin_models.weights.manifest import TextureManifest
+from slidekin_models.weights.packaged import PACKAGED
 
 _DENSENET121_NAME = f"densenet121-{DENSENET121_SHA256_PREFIX}.pth"
 DENSENET121 = PublishedFile(
@@ -37,15 +37,15 @@ def pull(
         ManifestError: The name is not known, or the directory is taken.
         WeightsError: The file cannot be had, or is another one.
     """
-    models.require_free(directory)
+    directories.require_free(directory)
     if name in PACKAGED:
-        return models.write_packaged_texture(directory, PACKAGED[name])
+        return directories.write_packaged_texture(directory, PACKAGED[name])
     if name != "densenet121":
         msg = f"no network is called {name!r} here; known are {', '.join(NAMES)}"
         raise ManifestError(msg)
     wanted = DENSENET121
     file = PublishedFile(wanted.name, url or wanted.url, wanted.sha256_prefix)
     checkpoint = download(file, directory.parent, progress=progress)
-    manifest = models.import_densenet121(checkpoint, directory)
+    manifest = directories.import_densenet121(checkpoint, directory)
     checkpoint.unlink()
     return manifest

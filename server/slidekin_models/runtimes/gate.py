@@ -1,7 +1,7 @@
 """The gate: a runtime is served only after it was compared with torch in fp32 on real tissue.
 
 Compared is what the index would hold (codes, keys and textures), not the floats they are made of.
-What a runtime may change, and why so much, stands in :mod:`slidekin_models.verdicts`.
+What a runtime may change, and why so much, stands in :mod:`slidekin_models.weights.verdicts`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from slidekin_models.errors import ManifestError
 from slidekin_models.keys import SEED_SPACING, keys_of, texture_bits_of
-from slidekin_models.manifest import (
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import PatchEncoder, load_texture, load_vqvae
+from slidekin_models.weights.manifest import (
     MANIFEST_NAME,
     TextureManifest,
     VqVaeManifest,
     read_manifest,
     write_yaml,
 )
-from slidekin_models.placement import Placement
-from slidekin_models.serving import PatchEncoder, load_texture, load_vqvae
-from slidekin_models.verdicts import (
+from slidekin_models.weights.verdicts import (
     CodeFigures,
     TextureFigures,
     Verdict,

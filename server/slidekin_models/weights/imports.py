@@ -12,19 +12,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slidekin_models import models
 from slidekin_models.errors import WeightsError
-from slidekin_models.foreign import read_network, vectors_of
-from slidekin_models.manifest import (
+from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.networks.synthetic import stained_pictures
+from slidekin_models.weights import directories
+from slidekin_models.weights.files import read_published, sha256_of
+from slidekin_models.weights.foreign import read_network, vectors_of
+from slidekin_models.weights.manifest import (
     FOREIGN_FILES,
     MANIFEST_NAME,
     NetworkManifest,
     TextureManifest,
     write_yaml,
 )
-from slidekin_models.pixels import PixelRule
-from slidekin_models.synthetic import stained_pictures
-from slidekin_models.weights import read_published, sha256_of
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -84,7 +84,7 @@ def import_foreign(path: Path, kind: Kind, directory: Path, facts: ForeignFacts)
         ManifestError: The directory is taken, or a fact is not valid.
         WeightsError: The file cannot be read, or its network is not such a one.
     """
-    with models.new_directory(directory) as made:
+    with directories.new_directory(directory) as made:
         copy = made / FOREIGN_FILES[kind]
         shutil.copyfile(path, copy)
         try:
@@ -120,8 +120,8 @@ def import_known(
         WeightsError: The file is damaged, hostile, or holds something else.
     """
     if kind is Kind.SISH_VQVAE:
-        return models.import_released_vqvae(path, directory, semantic_order)
-    return models.import_densenet121(path, directory)
+        return directories.import_released_vqvae(path, directory, semantic_order)
+    return directories.import_densenet121(path, directory)
 
 
 def _recognise_archive(path: Path) -> Kind:

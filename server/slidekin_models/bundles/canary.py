@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from slidekin_models.decoding import PATCH_PX
-from slidekin_models.placement import Placement
-from slidekin_models.seeded import golden_image
-from slidekin_models.serving import load_texture, load_vqvae
+from slidekin_models.networks.seeded import golden_image
+from slidekin_models.runtimes.placement import Placement
+from slidekin_models.runtimes.serving import load_texture, load_vqvae
 
 IMAGE = Path("canary/patch.png")
 CODES = Path("canary/codes.npy")

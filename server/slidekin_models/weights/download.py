@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from slidekin_models.errors import WeightsError
-from slidekin_models.weights import sha256_of
+from slidekin_models.weights.files import sha256_of
 
 _NOT_SATISFIABLE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 # What a later attempt may find otherwise; anything else is an answer.

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from slidekin_models.decoding import PATCH_PX
 from slidekin_models.errors import ModelError
-from slidekin_models.manifest import VqVaeManifest, read_manifest
-from slidekin_models.seeded import golden_image
-from slidekin_models.serving import texture_halves, vqvae_halves
+from slidekin_models.networks.seeded import golden_image
+from slidekin_models.runtimes.serving import texture_halves, vqvae_halves
+from slidekin_models.weights.manifest import VqVaeManifest, read_manifest
 
 TRUNK = "trunk.onnx"
 JUDGEMENT = "judgement.onnx"

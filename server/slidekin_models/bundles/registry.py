@@ -14,9 +14,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slidekin_models.bundle import BUNDLE_NAME, Bundle, read_bundle, verify_bundle
+from slidekin_models.bundles.bundle import BUNDLE_NAME, Bundle, read_bundle, verify_bundle
 from slidekin_models.errors import ManifestError
-from slidekin_models.manifest import read_yaml, write_yaml
+from slidekin_models.weights.manifest import read_yaml, write_yaml
 
 STORE_NAME = "store.yaml"
 _SHORTEST = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from slidekin_models.manifest import TextureManifest, VqVaeManifest
+from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest
 
 
 def fingerprint(vqvae: VqVaeManifest, texture: TextureManifest) -> str:

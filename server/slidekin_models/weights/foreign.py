@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slidekin_models.errors import ManifestError, PlacementError, WeightsError
-from slidekin_models.manifest import MANIFEST_NAME, TextureManifest, network_file
-from slidekin_models.pixels import PixelRule
-from slidekin_models.weights import require_sha256
+from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.weights.files import require_sha256
+from slidekin_models.weights.manifest import MANIFEST_NAME, TextureManifest, network_file
 
 
 class ForeignTexture(nn.Module):

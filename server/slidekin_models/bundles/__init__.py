@@ -1,0 +1,1 @@
+"""Bundles: a pair of networks with all that serves it, and stores of them."""

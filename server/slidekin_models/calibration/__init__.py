@@ -1,0 +1,1 @@
+"""The Hamming threshold of a texture network, from tissue."""

@@ -1,0 +1,1 @@
+"""The networks: definitions, their parts, and random ones."""

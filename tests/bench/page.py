@@ -23,15 +23,20 @@ def read_run(file: Path) -> Run:
 
 
 def write_parts(run: Run, parts: Mapping[str, Callable[[Run], str]]) -> None:
-    """Write each part anew, between its markers."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    for part, write in parts.items():
+    """Write each part of the page anew, from a run."""
+    fill_parts(DOCUMENT, {part: write(run) for part, write in parts.items()})
+
+
+def fill_parts(document: Path, parts: Mapping[str, str]) -> None:
+    """Write each part of a page anew, between its markers."""
+    text = document.read_text(encoding="utf-8")
+    for part, made in parts.items():
         begin, end = f"<!-- {part}: generated -->", f"<!-- {part}: end -->"
         pattern = re.escape(begin) + ".*?" + re.escape(end)
-        assert re.search(pattern, text, re.DOTALL), f"{DOCUMENT} has no part {part!r}"
-        body = f"{begin}\n{write(run)}\n{end}"
+        assert re.search(pattern, text, re.DOTALL), f"{document} has no part {part!r}"
+        body = f"{begin}\n{made}\n{end}"
         text = re.sub(pattern, lambda _, body=body: body, text, flags=re.DOTALL)
-    DOCUMENT.write_text(text, encoding="utf-8")
+    document.write_text(text, encoding="utf-8")
 
 
 def set_up_plots() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from slidekin_models.cli._app import app, plain_errors
+from slidekin_models.cli._app import app, named_mpp, plain_errors
 from slidekin_models.errors import TrainingError
 
 _RATE = 4e-4
@@ -43,7 +43,7 @@ def train(
     slide_mpp: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=UM: resolution of a slide that does not say it; may be repeated.",
+            help="NAME=MPP: resolution of a slide that does not say it; may be repeated.",
             rich_help_panel=_DATA,
         ),
     ] = None,
@@ -136,7 +136,7 @@ def train(
             slides=tuple(path.resolve() for path in slides),
             side_px=side,
             mpp=mpp,
-            slide_mpp=_by_name(slide_mpp or []),
+            slide_mpp=named_mpp("--slide-mpp", slide_mpp or []),
             tile_mpp=tile_mpp,
             held_out_share=held_out,
             hold_out_by=hold_out_by,
@@ -174,17 +174,3 @@ def train(
                 f"reconstruction error {outcome.held_out.recon_loss:.4f}"
             )
         typer.echo(f"serve it     vqvae: {{manifest: {out / 'manifest.yaml'}}} in models.yaml")
-
-
-def _by_name(pairs: list[str]) -> dict[str, float]:
-    named = {}
-    for pair in pairs:
-        name, _, mpp = pair.rpartition("=")
-        try:
-            named[name] = float(mpp)
-        except ValueError:
-            name = ""
-        if not name:
-            msg = f"--slide-mpp: {pair!r} is not NAME=UM, such as scan.svs=0.25"
-            raise TrainingError(msg)
-    return named

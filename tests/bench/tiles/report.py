@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench.page import fill_parts
 from tests.paths import PROJECT
 
 DOCUMENT = PROJECT / "docs" / "evaluation.md"
@@ -23,7 +23,6 @@ _SETTING_KEYS = ("order", "bits", "threshold_percent", "walk", "seed_key")
 def main() -> None:
     (name,) = sys.argv[1:]
     lines = [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
-    text = DOCUMENT.read_text(encoding="utf-8")
     parts = {
         "machine": machine(lines),
         "representations": representations(lines),
@@ -37,13 +36,7 @@ def main() -> None:
         "parts": setting_parts(lines),
         "halves of the walk": halves(lines, "guided"),
     }
-    for part, body in parts.items():
-        begin, end = f"<!-- {part}: generated -->", f"<!-- {part}: end -->"
-        pattern = re.escape(begin) + ".*?" + re.escape(end)
-        assert re.search(pattern, text, re.DOTALL), f"{DOCUMENT} has no part {part!r}"
-        made = f"{begin}\n{body}\n{end}"
-        text = re.sub(pattern, lambda _, made=made: made, text, flags=re.DOTALL)
-    DOCUMENT.write_text(text, encoding="utf-8")
+    fill_parts(DOCUMENT, parts)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> str:

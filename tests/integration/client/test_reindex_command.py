@@ -16,10 +16,9 @@ from tests.drawing import draw_slide
 from tests.integration.client.encoder import quick_encoder
 from tests.service_process import ServiceProcess
 from tests.unit.server.made_bundles import write_bundle
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from slidekin import Client, OtherSlideError, SearchOptions, SlideSource
-from slidekin.cli import app
 
 OLD, NEW = "ab" * 32, "cd" * 32
 Run = Callable[..., Result]
@@ -46,27 +45,6 @@ def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         folder = tmp_path_factory.mktemp("service")
         with ServiceProcess(folder, overrides, codes_only=False) as running:
             yield running
-
-
-@pytest.fixture
-def client(service: ServiceProcess) -> Iterator[Client]:
-    with Client(service.url) as client:
-        yield client
-
-
-@pytest.fixture
-def run(service: ServiceProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("SLIDEKIN_SERVER", service.url)
-    monkeypatch.setenv("SLIDEKIN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def invoke(*arguments: str | Path, code: int = 0) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture

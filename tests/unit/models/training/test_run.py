@@ -98,7 +98,7 @@ def test_progress_is_one_line_with_all_that_matters() -> None:
     ("options", "message"),
     [
         (["--side", "100"], "side_px: 100 is not a positive multiple of 16"),
-        (["--slide-mpp", "scan.svs"], "'scan.svs' is not NAME=UM"),
+        (["--slide-mpp", "scan.svs"], "'scan.svs' is not NAME=MPP"),
         (["--slides", "nowhere"], "nowhere: there is no such file or folder"),
         (["--tile-mpp", "264"], "tile_mpp: 264"),
     ],

@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 SHM = Path("/dev/shm")  # noqa: S108 (where the backend keeps its regions)
+_LONGEST_DEATH_S = 10.0
+_LOOK_AGAIN_S = 0.02
 
 
 class Guard:
@@ -52,9 +55,26 @@ class Guard:
 
 
 def kill_group(group: int) -> None:
-    """End every process of a group at once."""
+    """End every process of a group at once, and return when they have ended.
+
+    One that holds much memory takes a moment to give it back, during which it still runs.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
+    deadline = time.monotonic() + _LONGEST_DEATH_S
+    while _alive(group) and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _alive(group: int) -> bool:
+    """Whether a process of the group runs; one that only waits to be reaped does not."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may hold anything: what counts comes behind it.
+            state, _, own_group, *_ = file.read_text().rpartition(")")[2].split()
+            if int(own_group) == group and state not in "ZX":
+                return True
+    return False
 
 
 def remove_shared_memory(prefix: str) -> None:

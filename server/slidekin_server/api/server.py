@@ -21,7 +21,9 @@ from slidekin.v1 import (
 )
 from slidekin_server.api.admin import AdminServicer
 from slidekin_server.api.collections import CollectionServicer
-from slidekin_server.api.interceptor import ErrorMapper
+from slidekin_server.api.interceptors.errors import ErrorMapper
+from slidekin_server.api.interceptors.observer import CallObserver
+from slidekin_server.api.malformed import MalformedGuard
 from slidekin_server.api.options import OptionsReader
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.search import SearchServicer
@@ -36,7 +38,7 @@ from slidekin_server.archive.search import Searcher
 from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
-from slidekin_server.telemetry import CallObserver, Metrics
+from slidekin_server.telemetry import Metrics
 
 SERVICES = tuple(
     descriptor.full_name
@@ -73,7 +75,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
     """
     limits, models = parts.limits, parts.models
     server = aio.server(
-        interceptors=[CallObserver(parts.metrics), ErrorMapper()],
+        interceptors=[CallObserver(parts.metrics), ErrorMapper(), MalformedGuard()],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),

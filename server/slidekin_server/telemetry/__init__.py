@@ -1,6 +1,5 @@
 """Metrics and logs of the service: every name in one place."""
 
-from .interceptor import CallObserver
 from .logs import configure_logging, get_logger
 from .metrics import (
     ENCODER_STATES,
@@ -13,7 +12,6 @@ from .metrics import (
 
 __all__ = [
     "ENCODER_STATES",
-    "CallObserver",
     "Exposition",
     "ExpositionError",
     "Metrics",

@@ -14,7 +14,9 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 from tests.service_calls import Failure
 
-from slidekin_server.api.interceptor import ErrorMapper
+from slidekin_server.api.interceptors.errors import ErrorMapper
+from slidekin_server.api.interceptors.layers import CallLayers
+from slidekin_server.api.interceptors.observer import CallObserver
 from slidekin_server.encoding import (
     EncoderBusyError,
     EncoderFaultError,
@@ -23,7 +25,7 @@ from slidekin_server.encoding import (
 )
 from slidekin_server.index import ParameterError
 from slidekin_server.storage import StoreFullError, StoreReadOnlyError, StoreUnavailableError
-from slidekin_server.telemetry import CallObserver, Metrics, configure_logging
+from slidekin_server.telemetry import Metrics, configure_logging
 
 _SECRET = "Mustermann"  # a patient's name, say
 
@@ -76,7 +78,7 @@ def call(kind: str, fail: Callable[[], object]) -> Failure:
 
     async def run() -> Failure:
         metrics = Metrics(CollectorRegistry())
-        server = aio.server(interceptors=[CallObserver(metrics), ErrorMapper()])
+        server = aio.server(interceptors=[CallLayers([CallObserver(metrics), ErrorMapper()])])
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("test.Service", {"Call": make(handler)})]
         )

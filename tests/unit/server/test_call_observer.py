@@ -15,7 +15,9 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 from tests.unit.server.waiting import until
 
-from slidekin_server.telemetry import CallObserver, Metrics, configure_logging
+from slidekin_server.api.interceptors.layers import CallLayers
+from slidekin_server.api.interceptors.observer import CallObserver
+from slidekin_server.telemetry import Metrics, configure_logging
 
 SECRET = b"Erika Mustermann"
 KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
@@ -80,7 +82,7 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def channel(self):
-        server = aio.server(interceptors=[CallObserver(Metrics(self.registry))])
+        server = aio.server(interceptors=[CallLayers([CallObserver(Metrics(self.registry))])])
         handlers = {
             kind: getattr(grpc, f"{kind}_rpc_method_handler")(getattr(self.servicer, kind))
             for kind in KINDS

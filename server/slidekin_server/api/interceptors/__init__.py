@@ -1,0 +1,1 @@
+"""What happens around every call, whatever its handler does: one module for each layer."""

@@ -1,0 +1,131 @@
+"""Layers around every call: the one place that knows grpc's four kinds of handlers.
+
+A layer is an asynchronous context manager that is entered before a call's handler runs and left
+when it has ended. It may watch the requests as the handler takes them, and refuse by raising.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+from grpc import aio
+
+Context = aio.ServicerContext[Any, Any]
+Watch = Callable[[Any], Awaitable[None]]
+"""Sees one request before the handler does; what it raises ends the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as a layer sees it."""
+
+    method: str
+    """Full name with its slashes, for example ``/slidekin.v1.SearchService/SearchSlide``."""
+    context: Context
+
+
+class Layer(Protocol):
+    """Something that happens around every call."""
+
+    def around(self, call: Call) -> AbstractAsyncContextManager[Watch | None]:
+        """Return what is entered before the handler and left after it.
+
+        It runs in the call's own task, so that what it binds to the context ends with the call.
+        """
+
+
+class _Kind(NamedTuple):
+    """How grpc names the behaviour of a kind of call, and makes a handler of it."""
+
+    attribute: str
+    make: Callable[..., grpc.RpcMethodHandler[Any, Any]]
+
+
+_KINDS = {
+    (False, False): _Kind("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): _Kind("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): _Kind("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): _Kind("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+
+class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """Puts layers around the calls of all four kinds.
+
+    Args:
+        layers: The outermost first: it sees what all others raise.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the call's handler with the layers around it."""
+        handler = await continuation(handler_call_details)
+        if handler is None:  # no such method: grpc wants the None back and says UNIMPLEMENTED
+            return None  # type: ignore[return-value]
+        method = handler_call_details.method
+        streams = bool(handler.request_streaming)
+        kind = _KINDS[streams, bool(handler.response_streaming)]
+        behaviour = getattr(handler, kind.attribute)
+        layered: Callable[..., Any]
+        if inspect.isasyncgenfunction(behaviour):
+
+            async def layered(request: Any, context: Context) -> AsyncIterator[object]:  # noqa: ANN401
+                async with AsyncExitStack() as stack:
+                    seen = await self._enter(stack, Call(method, context), request, streams)
+                    async with contextlib.aclosing(behaviour(seen, context)) as responses:
+                        async for response in responses:
+                            yield response
+        else:
+
+            async def layered(request: Any, context: Context) -> object:  # noqa: ANN401
+                async with AsyncExitStack() as stack:
+                    seen = await self._enter(stack, Call(method, context), request, streams)
+                    return await behaviour(seen, context)
+
+        return kind.make(
+            layered,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    async def _enter(
+        self,
+        stack: AsyncExitStack,
+        call: Call,
+        request: Any,  # noqa: ANN401  a message, or an iterator over messages
+        streams: bool,  # noqa: FBT001
+    ) -> Any:  # noqa: ANN401
+        """Enter the layers; return what the handler is to read."""
+        watches: list[Watch] = []
+        for layer in self._layers:
+            watch = await stack.enter_async_context(layer.around(call))
+            if watch is not None:
+                watches.append(watch)
+        if not watches:
+            return request
+        if streams:
+            return _watched(request, watches)
+        for watch in watches:
+            await watch(request)
+        return request
+
+
+async def _watched(requests: AsyncIterator[object], watches: list[Watch]) -> AsyncIterator[object]:
+    async for request in requests:
+        for watch in watches:
+            await watch(request)
+        yield request

@@ -29,12 +29,13 @@ class Caller:
     urgency: Urgency = Urgency.INTERACTIVE
 
 
-_current: ContextVar[Caller] = ContextVar("caller", default=Caller())
+_current: ContextVar[Caller] = ContextVar("caller")
+_UNKNOWN = Caller()
 
 
 def current_caller() -> Caller:
     """Return who the work under way is for."""
-    return _current.get()
+    return _current.get(_UNKNOWN)
 
 
 def set_caller(caller: Caller) -> None:

@@ -22,8 +22,8 @@ from slidekin.v1 import (
 from slidekin_server.api.admin import AdminServicer
 from slidekin_server.api.collections import CollectionServicer
 from slidekin_server.api.interceptors.errors import ErrorMapper
+from slidekin_server.api.interceptors.layers import CallLayers
 from slidekin_server.api.interceptors.observer import CallObserver
-from slidekin_server.api.malformed import MalformedGuard
 from slidekin_server.api.options import OptionsReader
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.search import SearchServicer
@@ -75,7 +75,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
     """
     limits, models = parts.limits, parts.models
     server = aio.server(
-        interceptors=[CallObserver(parts.metrics), ErrorMapper(), MalformedGuard()],
+        interceptors=[CallLayers([CallObserver(parts.metrics), ErrorMapper()])],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),

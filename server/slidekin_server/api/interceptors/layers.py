@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
+
+from slidekin_server.api.validation import refuse
 
 Context = aio.ServicerContext[Any, Any]
 Watch = Callable[[Any], Awaitable[None]]
@@ -98,7 +101,7 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
 
         return kind.make(
             layered,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_forgiving(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
@@ -115,17 +118,43 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             watch = await stack.enter_async_context(layer.around(call))
             if watch is not None:
                 watches.append(watch)
-        if not watches:
-            return request
         if streams:
             return _watched(request, watches)
-        for watch in watches:
-            await watch(request)
-        return request
+        return await _seen(request, watches)
 
 
 async def _watched(requests: AsyncIterator[object], watches: list[Watch]) -> AsyncIterator[object]:
     async for request in requests:
-        for watch in watches:
-            await watch(request)
-        yield request
+        yield await _seen(request, watches)
+
+
+async def _seen(request: object, watches: list[Watch]) -> object:
+    if request is _MALFORMED:
+        raise refuse(
+            "request",
+            "the bytes are no message of this method: use a client of this interface's version",
+            reason="MALFORMED_MESSAGE",
+        )
+    for watch in watches:
+        await watch(request)
+    return request
+
+
+_MALFORMED = object()
+"""Stands for bytes that are no message, until a layer can answer for them.
+
+Left to grpc.aio, they would end a unary call with UNKNOWN and the name of a Python exception.
+"""
+
+
+def _forgiving(decode: Callable[[bytes], object] | None) -> Callable[[bytes], object] | None:
+    if decode is None:
+        return None
+
+    def deserialize(data: bytes) -> object:
+        try:
+            return decode(data)
+        except DecodeError:
+            return _MALFORMED
+
+    return deserialize

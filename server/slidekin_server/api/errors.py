@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from functools import singledispatch
+from typing import TypeVar
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -45,9 +46,18 @@ _LOADING_RETRY_S = 2.0
 _STORE_RETRY_S = 5.0
 _STREAMS_RETRY_S = 1.0
 _MODEL_RETRY_S = 0.1
-_MAX_RESOURCES = 20
-"""Named in one status: trailing metadata must stay within some kilobytes."""
-_MAX_MESSAGE_CHARACTERS = 2000
+# A status travels as trailing metadata, of which gRPC takes 8 KiB: more, and the client gets neither
+# code nor reason. The message is there twice, once percent-encoded, and the details in base64.
+_MAX_MESSAGE_BYTES = 1600
+"""As gRPC encodes it."""
+_MAX_DETAILS_BYTES = 2400
+_MAX_TEXT_BYTES = 500
+"""Of one description or name among the details."""
+_ENVELOPE_BYTES = 60
+"""Around a detail, its type's name among them."""
+_CUT = " ..."
+
+_M = TypeVar("_M", bound=Message)
 
 _log = get_logger(__name__)
 
@@ -120,7 +130,9 @@ def _(error: PreconditionError) -> status_pb2.Status:
     failure = error_details_pb2.PreconditionFailure(
         violations=[
             error_details_pb2.PreconditionFailure.Violation(
-                type=error.reason, subject=error.subject, description=str(error)
+                type=error.reason,
+                subject=_shortened(error.subject, _MAX_TEXT_BYTES),
+                description=_shortened(str(error), _MAX_TEXT_BYTES),
             )
         ]
     )
@@ -239,10 +251,13 @@ def _(error: StoreUnavailableError) -> status_pb2.Status:
 def _invalid(violations: Iterable[Violation], reason: str) -> status_pb2.Status:
     listed = list(violations)
     request = error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+        field_violations=_fitting(
+            error_details_pb2.BadRequest.FieldViolation(
+                field=_shortened(v.field, _MAX_TEXT_BYTES),
+                description=_shortened(v.description, _MAX_TEXT_BYTES),
+            )
             for v in listed
-        ]
+        )
     )
     message = "; ".join(f"{v.field}: {v.description}" for v in listed)
     return _status(code_pb2.INVALID_ARGUMENT, message, reason, request)
@@ -259,10 +274,36 @@ def _retry(seconds: float) -> error_details_pb2.RetryInfo:
 
 
 def _resources(kind: str, names: tuple[str, ...]) -> list[error_details_pb2.ResourceInfo]:
-    return [
-        error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name)
-        for name in names[:_MAX_RESOURCES]
-    ]
+    return _fitting(
+        error_details_pb2.ResourceInfo(
+            resource_type=kind, resource_name=_shortened(name, _MAX_TEXT_BYTES)
+        )
+        for name in names
+    )
+
+
+def _fitting(details: Iterable[_M]) -> list[_M]:
+    """Return as many of the first details as a status has room for."""
+    sizes = 0
+    fitting = []
+    for detail in details:
+        sizes += detail.ByteSize() + _ENVELOPE_BYTES
+        if sizes > _MAX_DETAILS_BYTES:
+            break
+        fitting.append(detail)
+    return fitting
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return a text of at most so many bytes, as gRPC percent-encodes it."""
+    if len(text) * 3 <= most:
+        return text
+    room = most - len(_CUT)
+    for place, character in enumerate(text):
+        room -= 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if room < 0:
+            return text[:place] + _CUT
+    return text
 
 
 def _status(
@@ -272,9 +313,7 @@ def _status(
     *details: Message,
     metadata: dict[str, str] | None = None,
 ) -> status_pb2.Status:
-    if len(message) > _MAX_MESSAGE_CHARACTERS:
-        message = message[:_MAX_MESSAGE_CHARACTERS] + " ..."
-    status = status_pb2.Status(code=code, message=message)
+    status = status_pb2.Status(code=code, message=_shortened(message, _MAX_MESSAGE_BYTES))
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
     for detail in (info, *details):
         status.details.add().Pack(detail)

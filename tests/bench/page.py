@@ -1,4 +1,4 @@
-"""Writing the generated parts of docs/benchmarks.md, and its plots."""
+"""Writing the generated parts of a page of figures, docs/benchmarks.md by default, and plots."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def fill_parts(document: Path, parts: Mapping[str, str]) -> None:
     document.write_text(text, encoding="utf-8")
 
 
-def set_up_plots() -> None:
+def set_up_plots(folder: Path = PLOTS) -> None:
     """Make the same run draw the same bytes: no random ids (and no dates, see `save`)."""
-    PLOTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     mpl.rcParams.update({"svg.hashsalt": "slidekin", "font.size": 9, "axes.grid": True})
 
 
-def save(figure: Figure, name: str) -> None:
+def save(figure: Figure, name: str, folder: Path = PLOTS) -> None:
     """Keep a plot."""
-    figure.savefig(PLOTS / name, bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(folder / name, bbox_inches="tight", metadata={"Date": None})
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

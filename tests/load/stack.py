@@ -1,0 +1,98 @@
+"""What is put under load: a service that holds a cohort, alone or with Triton behind it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tests.bench.cohort import TEXTURE_BITS, Cohort
+from tests.bench.encode_patches import read_patches
+from tests.paths import PROJECT
+from tests.service_process import ServiceProcess
+from tests.triton_stack import TritonState, running_triton
+
+from slidekin_models.bundles.bundle import build_bundle
+from slidekin_server.bundle import load_bundle
+from slidekin_server.storage import CollectionRecord, SlideFacts, SqliteStore
+
+COLLECTION = "load"
+_CODES_FINGERPRINT = "f" * 64
+_THRESHOLD_BITS = 128
+_MODELS = PROJECT / "deploy" / "demo" / "models.yaml"
+_DISTINCT_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running service and what it holds."""
+
+    service: ServiceProcess
+    fingerprint: str
+    """Of its collection."""
+    patches: int
+    images: str = ""
+    """Folder of JPEG files that Triton can be asked for; empty: there is no Triton."""
+    image_source: str = ""
+    """Where the images come from."""
+    triton: TritonState | None = None
+
+    @property
+    def process(self) -> psutil.Process:
+        """The service's process."""
+        assert self.service.process is not None, "the service runs"
+        return psutil.Process(self.service.process.pid)
+
+
+@contextlib.contextmanager
+def codes_stack(folder: Path, patches: int, settings: Mapping[str, Any]) -> Iterator[Stack]:
+    """Run a service without encoders on a cohort of so many patches.
+
+    Args:
+        folder: Where its store is.
+        patches: Patches that it holds.
+        settings: Of the service, by section, over the defaults.
+    """
+    fill_store(folder / "store", patches, _CODES_FINGERPRINT)
+    with ServiceProcess(folder, settings) as service:
+        yield Stack(service, _CODES_FINGERPRINT, patches)
+
+
+@contextlib.contextmanager
+def images_stack(folder: Path, patches: int, settings: Mapping[str, Any]) -> Iterator[Stack]:
+    """Run Triton as its launcher starts it by itself, and a service before it; as `codes_stack`."""
+    bundle = folder / "bundle"
+    build_bundle(_MODELS, bundle)
+    fingerprint = load_bundle(bundle, allow_random_weights=True).fingerprint
+    fill_store(folder / "store", patches, fingerprint)
+    images = folder / "images"
+    images.mkdir()
+    read = read_patches(_DISTINCT_IMAGES)
+    for number, file in enumerate(read.files["jpeg"]):
+        (images / f"{number:02}.jpg").write_bytes(file)
+    automatic = ("--runtime=auto", "--precision=auto")
+    with running_triton(bundle, folder / "triton", *automatic) as triton:
+        all_settings = {
+            **settings,
+            "model": {"bundle": str(bundle), "allow_random_weights": True},
+            "triton": {**settings.get("triton", {}), "url": triton.grpc_url},
+        }
+        with ServiceProcess(folder, all_settings, codes_only=False) as service:
+            yield Stack(service, fingerprint, patches, str(images), read.source, triton)
+
+
+def fill_store(store_folder: Path, patches: int, fingerprint: str) -> None:
+    """Write a cohort to a new store."""
+    cohort = Cohort(patches)
+    with SqliteStore.open(store_folder, synchronous="normal") as store:
+        store.create_collection(
+            CollectionRecord(COLLECTION, fingerprint, TEXTURE_BITS, _THRESHOLD_BITS)
+        )
+        for number, codes in cohort.slides():
+            facts = SlideFacts(
+                f"slide-{number}", patient_id=f"patient-{number // 2}", label=cohort.label(number)
+            )
+            store.add_slide(COLLECTION, facts, codes)

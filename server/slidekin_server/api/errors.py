@@ -46,8 +46,8 @@ _LOADING_RETRY_S = 2.0
 _STORE_RETRY_S = 5.0
 _STREAMS_RETRY_S = 1.0
 _MODEL_RETRY_S = 0.1
-# A status travels as trailing metadata, of which gRPC takes 8 KiB: more, and the client gets neither
-# code nor reason. The message is there twice, once percent-encoded, and the details in base64.
+# A status travels as trailing metadata, of which gRPC takes 8 KiB: more, and the client gets
+# neither code nor reason. The message is there twice, once percent-encoded, the details in base64.
 _MAX_MESSAGE_BYTES = 1600
 """As gRPC encodes it."""
 _MAX_DETAILS_BYTES = 2400

@@ -18,6 +18,7 @@ from slidekin._feed import Feed
 from slidekin._outgoing import OpenSource, Outgoing, Progress
 from slidekin._retry import Attempts
 from slidekin._rpc_errors import translate
+from slidekin._tracing import CallTracing
 from slidekin._transport import channel_options, credentials
 from slidekin._types import (
     AddedSlide,
@@ -48,11 +49,18 @@ class AsyncCaller:
     """A channel to a service and the ways to call through it. Lives in one event loop."""
 
     def __init__(
-        self, target: str, *, tls: Tls | None, timeouts: Timeouts | None, retry: Retry | None
+        self,
+        target: str,
+        *,
+        tls: Tls | None,
+        timeouts: Timeouts | None,
+        retry: Retry | None,
+        tracing: CallTracing,
     ) -> None:
         self.target = target
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
+        self._tracing = tracing
         options = channel_options(tls)
         self._channel = (
             grpc.aio.insecure_channel(target, options=options)
@@ -79,10 +87,13 @@ class AsyncCaller:
         usual_s = self._timeouts.search_s if call.is_search else self._timeouts.unary_s
 
         async def once(remaining_s: float) -> Message:
-            try:
-                response: Message = await method(call.request, timeout=remaining_s)
-            except grpc.aio.AioRpcError as error:
-                raise self._translated(error) from error
+            with self._tracing.attempt(call.service, call.method) as metadata:
+                try:
+                    response: Message = await method(
+                        call.request, timeout=remaining_s, metadata=metadata
+                    )
+                except grpc.aio.AioRpcError as error:
+                    raise self._translated(error) from error
             return response
 
         response = await self.repeating(once, timeout_s or usual_s, repeatable=call.repeatable)
@@ -131,14 +142,17 @@ class AsyncCaller:
     ) -> AsyncIterator[ExportedSlide]:
         """Makes the export; ends the stream where the caller stops reading."""
         request = _calls.export_request(collection, wanted)
-        call = self._slides.ExportSlides(request, timeout=timeout_s or self._timeouts.export_s)
-        try:
-            async for response in call:
-                yield _wire.to_export(response)
-        except grpc.aio.AioRpcError as error:
-            raise self._translated(error) from error
-        finally:
-            call.cancel()
+        with self._tracing.attempt("SlideService", "ExportSlides") as metadata:
+            call = self._slides.ExportSlides(
+                request, timeout=timeout_s or self._timeouts.export_s, metadata=metadata
+            )
+            try:
+                async for response in call:
+                    yield _wire.to_export(response)
+            except grpc.aio.AioRpcError as error:
+                raise self._translated(error) from error
+            finally:
+                call.cancel()
 
     async def add(
         self,
@@ -167,14 +181,17 @@ class AsyncCaller:
                     max_message_bytes=limits.max_message_bytes,
                 )
             )
-            call = self._slides.AddSlide(_in_thread(feed), timeout=remaining_s)
-            try:
-                response: slides_pb2.AddSlideResponse = await call
-            except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-                raise self._translated(error, feed) from error
-            finally:
-                call.cancel()
-                await asyncio.shield(asyncio.to_thread(feed.close))
+            with self._tracing.attempt("SlideService", "AddSlide") as metadata:
+                call = self._slides.AddSlide(
+                    _in_thread(feed), timeout=remaining_s, metadata=metadata
+                )
+                try:
+                    response: slides_pb2.AddSlideResponse = await call
+                except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+                    raise self._translated(error, feed) from error
+                finally:
+                    call.cancel()
+                    await asyncio.shield(asyncio.to_thread(feed.close))
             return _wire.to_added(response)
 
         return await self.repeating(
@@ -238,18 +255,19 @@ class AsyncCaller:
         )
         # gRPC sends in a task of its own while this one reads: were it to send everything first,
         # a service that waits for its hits to be read would never read the rest.
-        call = self._search.SearchSlide(
-            _in_thread(feed), timeout=timeout_s or self._timeouts.search_s
-        )
-        reader = _calls.SearchReader(collection, options, outgoing)
-        try:
-            async for response in call:
-                yield reader.read(response)
-        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-            raise self._translated(error, feed) from error
-        finally:
-            call.cancel()
-            await asyncio.shield(asyncio.to_thread(feed.close))
+        with self._tracing.attempt("SearchService", "SearchSlide") as metadata:
+            call = self._search.SearchSlide(
+                _in_thread(feed), timeout=timeout_s or self._timeouts.search_s, metadata=metadata
+            )
+            reader = _calls.SearchReader(collection, options, outgoing)
+            try:
+                async for response in call:
+                    yield reader.read(response)
+            except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+                raise self._translated(error, feed) from error
+            finally:
+                call.cancel()
+                await asyncio.shield(asyncio.to_thread(feed.close))
         reader.check_complete()
 
     def _translated(

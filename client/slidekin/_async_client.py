@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from slidekin import _calls, _reindex_calls, _snapshot_calls
 from slidekin._async_caller import AsyncCaller, open_source
@@ -20,6 +20,7 @@ from slidekin._outgoing import (
     as_source,
 )
 from slidekin._reread import RereadSource, gone_meanwhile, held_id
+from slidekin._tracing import CallTracing
 from slidekin._transport import DEFAULT_TARGET
 from slidekin._types import (
     AddedSlide,
@@ -43,6 +44,9 @@ from slidekin._types import (
     Tls,
 )
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 
 class AsyncClient:
     """Talks to a slidekin service from one event loop; slides are read in threads beside it.
@@ -55,6 +59,8 @@ class AsyncClient:
         tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
         timeouts: How long calls may take where a call states nothing else.
         retry: How often a call that may be repeated is made again.
+        tracer_provider: Makes a span of each attempt of a call. None: the one that the program has
+            set up for OpenTelemetry, if any.
     """
 
     def __init__(
@@ -64,8 +70,15 @@ class AsyncClient:
         tls: Tls | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
-        self._caller = AsyncCaller(target, tls=tls, timeouts=timeouts, retry=retry)
+        self._caller = AsyncCaller(
+            target,
+            tls=tls,
+            timeouts=timeouts,
+            retry=retry,
+            tracing=CallTracing(tracer_provider),
+        )
 
     async def __aenter__(self) -> Self:
         return self

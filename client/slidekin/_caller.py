@@ -17,6 +17,7 @@ from slidekin._feed import Feed
 from slidekin._outgoing import Outgoing
 from slidekin._retry import Attempts
 from slidekin._rpc_errors import translate
+from slidekin._tracing import CallTracing
 from slidekin._transport import channel_options, credentials
 from slidekin._types import (
     AddedSlide,
@@ -46,11 +47,18 @@ class Caller:
     """A channel to a service and the ways to call through it. Safe to share between threads."""
 
     def __init__(
-        self, target: str, *, tls: Tls | None, timeouts: Timeouts | None, retry: Retry | None
+        self,
+        target: str,
+        *,
+        tls: Tls | None,
+        timeouts: Timeouts | None,
+        retry: Retry | None,
+        tracing: CallTracing,
     ) -> None:
         self.target = target
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
+        self._tracing = tracing
         options = channel_options(tls)
         self._channel = (
             grpc.insecure_channel(target, options=options)
@@ -77,10 +85,11 @@ class Caller:
         usual_s = self._timeouts.search_s if call.is_search else self._timeouts.unary_s
 
         def once(remaining_s: float) -> Message:
-            try:
-                response: Message = method(call.request, timeout=remaining_s)
-            except grpc.RpcError as error:
-                raise self._translated(error) from error
+            with self._tracing.attempt(call.service, call.method) as metadata:
+                try:
+                    response: Message = method(call.request, timeout=remaining_s, metadata=metadata)
+                except grpc.RpcError as error:
+                    raise self._translated(error) from error
             return response
 
         response = self.repeating(once, timeout_s or usual_s, repeatable=call.repeatable)
@@ -126,14 +135,17 @@ class Caller:
     ) -> Iterator[ExportedSlide]:
         """Makes the export; ends the stream where the caller stops reading."""
         request = _calls.export_request(collection, wanted)
-        call = self._slides.ExportSlides(request, timeout=timeout_s or self._timeouts.export_s)
-        try:
-            for response in call:
-                yield _wire.to_export(response)
-        except grpc.RpcError as error:
-            raise self._translated(error) from error
-        finally:
-            call.cancel()  # type: ignore[no-untyped-call]
+        with self._tracing.attempt("SlideService", "ExportSlides") as metadata:
+            call = self._slides.ExportSlides(
+                request, timeout=timeout_s or self._timeouts.export_s, metadata=metadata
+            )
+            try:
+                for response in call:
+                    yield _wire.to_export(response)
+            except grpc.RpcError as error:
+                raise self._translated(error) from error
+            finally:
+                call.cancel()  # type: ignore[no-untyped-call]
 
     def add(
         self,
@@ -162,14 +174,15 @@ class Caller:
                     max_message_bytes=limits.max_message_bytes,
                 )
             )
-            call = self._slides.AddSlide.future(feed, timeout=remaining_s)
-            try:
-                response: slides_pb2.AddSlideResponse = call.result()
-            except grpc.RpcError as error:
-                raise self._translated(error, feed) from error
-            finally:
-                call.cancel()  # type: ignore[no-untyped-call]
-                feed.close()
+            with self._tracing.attempt("SlideService", "AddSlide") as metadata:
+                call = self._slides.AddSlide.future(feed, timeout=remaining_s, metadata=metadata)
+                try:
+                    response: slides_pb2.AddSlideResponse = call.result()
+                except grpc.RpcError as error:
+                    raise self._translated(error, feed) from error
+                finally:
+                    call.cancel()  # type: ignore[no-untyped-call]
+                    feed.close()
             return _wire.to_added(response)
 
         return self.repeating(
@@ -233,16 +246,19 @@ class Caller:
         )
         # gRPC sends from a thread of its own while this one reads: were it to send everything
         # first, a service that waits for its hits to be read would never read the rest.
-        call = self._search.SearchSlide(feed, timeout=timeout_s or self._timeouts.search_s)
-        reader = _calls.SearchReader(collection, options, outgoing)
-        try:
-            for response in call:
-                yield reader.read(response)
-        except grpc.RpcError as error:
-            raise self._translated(error, feed) from error
-        finally:
-            call.cancel()  # type: ignore[no-untyped-call]
-            feed.close()
+        with self._tracing.attempt("SearchService", "SearchSlide") as metadata:
+            call = self._search.SearchSlide(
+                feed, timeout=timeout_s or self._timeouts.search_s, metadata=metadata
+            )
+            reader = _calls.SearchReader(collection, options, outgoing)
+            try:
+                for response in call:
+                    yield reader.read(response)
+            except grpc.RpcError as error:
+                raise self._translated(error, feed) from error
+            finally:
+                call.cancel()  # type: ignore[no-untyped-call]
+                feed.close()
         reader.check_complete()
 
     def _translated(self, error: grpc.RpcError, feed: Feed[Any] | None = None) -> Exception:

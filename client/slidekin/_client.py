@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from slidekin import _calls, _reindex_calls, _snapshot_calls
 from slidekin._caller import Caller
@@ -19,6 +19,7 @@ from slidekin._outgoing import (
     as_source,
 )
 from slidekin._reread import RereadSource, gone_meanwhile, held_id
+from slidekin._tracing import CallTracing
 from slidekin._transport import DEFAULT_TARGET
 from slidekin._types import (
     AddedSlide,
@@ -42,6 +43,9 @@ from slidekin._types import (
     Tls,
 )
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 
 class Client:
     """Talks to a slidekin service. Safe to share between threads; make one and keep it.
@@ -56,6 +60,8 @@ class Client:
         tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
         timeouts: How long calls may take where a call states nothing else.
         retry: How often a call that may be repeated is made again.
+        tracer_provider: Makes a span of each attempt of a call. None: the one that the program has
+            set up for OpenTelemetry, if any.
     """
 
     def __init__(
@@ -65,8 +71,15 @@ class Client:
         tls: Tls | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
-        self._caller = Caller(target, tls=tls, timeouts=timeouts, retry=retry)
+        self._caller = Caller(
+            target,
+            tls=tls,
+            timeouts=timeouts,
+            retry=retry,
+            tracing=CallTracing(tracer_provider),
+        )
 
     def __enter__(self) -> Self:
         return self

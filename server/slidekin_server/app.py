@@ -32,7 +32,16 @@ from slidekin_server.encoding import Encoder, EncoderStatus, ImageLimits
 from slidekin_server.index import GuidedParameters
 from slidekin_server.model_store import ActiveModel, load_store
 from slidekin_server.storage import Snapshots, open_store, with_advice
-from slidekin_server.telemetry import Exposition, Metrics, get_logger, start_exposition
+from slidekin_server.telemetry import (
+    Exposition,
+    Metrics,
+    StartSpan,
+    TraceExport,
+    exported_spans,
+    get_logger,
+    start_exposition,
+    start_unrecorded,
+)
 
 _log = get_logger(__name__)
 
@@ -64,6 +73,7 @@ async def run(settings: Settings, options: RunOptions) -> None:
         BundleError: The model bundle cannot be used.
         StorageError: The store cannot be opened or read.
         ExpositionError, ListenError: A port cannot be had.
+        TracingError: Traces cannot be made as configured.
     """
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -143,6 +153,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             registry, host=settings.metrics.host, port=settings.metrics.port
         )
         stack.callback(exposition.close)
+        start_span = stack.enter_context(_spans(settings, metrics))
         workers = Workers(settings.search.thread_count)
         stack.callback(workers.close)
         readiness = Readiness(SERVICES, with_encoders=bool(bundles))
@@ -163,6 +174,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             searcher=Searcher(archive, workers, metrics, _search_settings(settings)),
             workers=workers,
             metrics=metrics,
+            start_span=start_span,
             readiness=readiness,
             limits=settings.limits,
             profiles=profiles(_default_profile(settings)),
@@ -177,6 +189,20 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             _write_state(options.state_file, settings, port, exposition)
             stack.callback(options.state_file.unlink, missing_ok=True)
         yield _Service(parts, server, settings)
+
+
+def _spans(settings: Settings, metrics: Metrics) -> contextlib.AbstractContextManager[StartSpan]:
+    """Send spans where the settings name a collector."""
+    tracing = settings.tracing
+    if tracing.endpoint is None:
+        return contextlib.nullcontext(start_unrecorded)
+    export = TraceExport(
+        tracing.endpoint,
+        sampling_ratio=tracing.sampling_ratio,
+        version=service_version(),
+        ca_file=tracing.ca_file,
+    )
+    return exported_spans(export, metrics)
 
 
 def _bundles(settings: Settings) -> tuple[ModelBundle, ...]:

@@ -113,14 +113,18 @@ def serve(
     from slidekin_server.app import RunOptions, run  # noqa: PLC0415
     from slidekin_server.bundle import BundleError  # noqa: PLC0415
     from slidekin_server.storage import StorageError  # noqa: PLC0415
-    from slidekin_server.telemetry import ExpositionError, configure_logging  # noqa: PLC0415
+    from slidekin_server.telemetry import (  # noqa: PLC0415
+        ExpositionError,
+        TracingError,
+        configure_logging,
+    )
 
     settings = _settings(config)
     configure_logging(settings.logging.level, settings.logging.format)
     options = RunOptions(codes_only=codes_only, state_file=state_file, lifeline=lifeline)
     try:
         asyncio.run(run(settings, options))
-    except (BundleError, StorageError, ListenError, ExpositionError) as error:
+    except (BundleError, StorageError, ListenError, ExpositionError, TracingError) as error:
         _fail(str(error))
 
 

@@ -29,6 +29,12 @@ def _host_and_port(value: str) -> str:
     return value
 
 
+def _collector(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+:\d{1,5}", value):
+        raise ValueError("must be http://HOST:PORT, or https:// for TLS")
+    return value
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -149,6 +155,14 @@ class Logging(_Section):
     format: Literal["json", "console"] = "json"
 
 
+class Tracing(_Section):
+    """Where traces go, and of how many calls."""
+
+    endpoint: Annotated[str, AfterValidator(_collector)] | None = None
+    ca_file: Path | None = None
+    sampling_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
 class Settings(_Section):
     """Everything the service can be told. Made by `load_settings`."""
 
@@ -160,6 +174,7 @@ class Settings(_Section):
     limits: Limits = Limits()
     search: Search = Search()
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()
     reflection: bool = True
     shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
 

@@ -18,6 +18,7 @@ from slidekin_server.encoding import (
     picture_size_px,
 )
 from slidekin_server.storage import Picture, PictureFormat
+from slidekin_server.telemetry import note
 
 _IMAGE_FORMATS = {
     common_pb2.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
@@ -71,6 +72,7 @@ class PatchReader:
                 patch = self._patch(check, index, message)
                 if patch is not None:
                     patches.append(patch)
+                note(patches=self._read)
         return patches
 
     def _patch(self, check: Checker, index: int, message: common_pb2.Patch) -> Patch | None:

@@ -23,7 +23,7 @@ from slidekin_server.archive.search import PatchAnswer, Searcher, SlideAnswer
 from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
-from slidekin_server.telemetry import Metrics
+from slidekin_server.telemetry import Metrics, note
 
 _M = TypeVar("_M", bound=Message)
 
@@ -91,6 +91,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         collection, slide = slide_ids("name", request.name)
         options = self._read(self._archive.view(collection), request.options)
         answer = await self._searcher.stored_slide(collection, slide, options)
+        note(patches=len(answer.patches), index_version=answer.view.version)
         return self._fitting(
             search_pb2.SearchStoredSlideResponse(
                 ranked_slides=await self._ranked(answer, options),
@@ -155,11 +156,14 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return message
 
     def _read(self, view: View, message: search_pb2.SearchOptions) -> QueryOptions:
-        return self._options.read(
+        options = self._options.read(
             message,
             collection_id=view.collection.name,
             texture_bits=view.collection.texture_bits,
         )
+        fingerprint = view.collection.fingerprint
+        note(mode=options.mode.value, index_version=view.version, fingerprint=fingerprint)
+        return options
 
     def _source(
         self,

@@ -24,6 +24,7 @@ from slidekin_server.api.collections import CollectionServicer
 from slidekin_server.api.interceptors.errors import ErrorMapper
 from slidekin_server.api.interceptors.layers import CallLayers
 from slidekin_server.api.interceptors.observer import CallObserver
+from slidekin_server.api.interceptors.tracer import CallTracer
 from slidekin_server.api.options import OptionsReader
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.search import SearchServicer
@@ -38,7 +39,7 @@ from slidekin_server.archive.search import Searcher
 from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
-from slidekin_server.telemetry import Metrics
+from slidekin_server.telemetry import Metrics, StartSpan
 
 SERVICES = tuple(
     descriptor.full_name
@@ -59,6 +60,7 @@ class Parts:
     searcher: Searcher
     workers: Workers
     metrics: Metrics
+    start_span: StartSpan
     readiness: Readiness
     limits: Limits
     profiles: Mapping[str, Profile]
@@ -75,7 +77,9 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
     """
     limits, models = parts.limits, parts.models
     server = aio.server(
-        interceptors=[CallLayers([CallObserver(parts.metrics), ErrorMapper()])],
+        interceptors=[
+            CallLayers([CallObserver(parts.metrics), CallTracer(parts.start_span), ErrorMapper()])
+        ],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),

@@ -35,7 +35,7 @@ from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
 from slidekin_server.storage import CollectionRecord, SlideFacts
-from slidekin_server.telemetry import Metrics
+from slidekin_server.telemetry import Metrics, note
 
 _MUTABLE = frozenset({"label", "attributes"})
 _MAX_MPP = 1000.0
@@ -139,6 +139,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         header: slides_pb2.AddSlideHeader,
         context: ServicerContext[Any, Any],
     ) -> PatchSource:
+        note(fingerprint=collection.fingerprint)
         return PatchSource(
             collection,
             models=self._models,
@@ -340,6 +341,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
 
 
 def _added(added: Added) -> slides_pb2.AddSlideResponse:
+    note(index_version=added.index_version)
     return slides_pb2.AddSlideResponse(
         slide=messages.slide(added.record),
         already_present=added.already_present,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from slidekin_server.archive.names import parse_collection_name, parse_slide_name
+from slidekin_server.telemetry import note
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -126,27 +127,31 @@ def checking() -> Iterator[Checker]:
 
 
 def collection_id(field: str, name: str, *, allow_any: bool = False) -> str:
-    """Return the id in a collection's resource name.
+    """Return the id in a collection's resource name, and note it of the call.
 
     Raises:
         InvalidRequestError: It is no such name.
     """
     try:
-        return parse_collection_name(name, allow_any=allow_any)
+        collection = parse_collection_name(name, allow_any=allow_any)
     except ValueError as error:
         raise refuse(field, str(error), reason="INVALID_NAME") from None
+    note(collection=collection)
+    return collection
 
 
 def slide_ids(field: str, name: str) -> tuple[str, str]:
-    """Return the ids in a slide's resource name.
+    """Return the ids in a slide's resource name, and note its collection of the call.
 
     Raises:
         InvalidRequestError: It is no such name.
     """
     try:
-        return parse_slide_name(name)
+        collection, slide = parse_slide_name(name)
     except ValueError as error:
         raise refuse(field, str(error), reason="INVALID_NAME") from None
+    note(collection=collection)
+    return collection, slide
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from slidekin_server.archive.patches import CodedPatch, Patch, PatchSource, stac
 from slidekin_server.archive.pipeline import for_each_chunk
 from slidekin_server.archive.workers import Workers
 from slidekin_server.storage import Picture, Pictures, SlideFacts
-from slidekin_server.telemetry import Metrics, Stage
+from slidekin_server.telemetry import Metrics, Stage, traced
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class SlideIngest:
             ArchiveError: The slide was refused.
             StorageError: The slide could not be written.
         """
-        with self._metrics.stage(Stage.STORE):
+        with self._metrics.stage(Stage.STORE), traced(Stage.STORE.value, patches=len(patches)):
             return await self._workers.write(
                 lambda: self._archive.add_slide(
                     collection_id,

@@ -16,7 +16,7 @@ from slidekin_server.archive.ranked import RankedAnswer, rank_slides
 from slidekin_server.archive.workers import Workers
 from slidekin_server.index import Admitted, search_patch
 from slidekin_server.index import SearchOptions as IndexOptions
-from slidekin_server.telemetry import Metrics, Stage
+from slidekin_server.telemetry import Metrics, Stage, traced
 from slidekin_server.values import Bag, SearchMode
 
 
@@ -219,7 +219,7 @@ class _Query:
                 "patches", "the query has none; there is nothing to look for", reason="EMPTY_QUERY"
             )
         started = time.perf_counter()
-        with self._metrics.stage(Stage.RANK):
+        with self._metrics.stage(Stage.RANK), traced(Stage.RANK.value, patches=len(answers)):
             ranked = await self._workers.search(
                 lambda: rank_slides(
                     self._view,
@@ -243,7 +243,8 @@ class _Query:
         return SlideAnswer(self._view, ranked, tuple(answers), timings)
 
     async def _search(self, patches: Sequence[CodedPatch]) -> list[PatchAnswer]:
-        bags, seconds = await self._workers.search(self._bags, patches)
+        with traced(Stage.SEARCH.value, patches=len(patches), mode=self._options.mode.value):
+            bags, seconds = await self._workers.search(self._bags, patches)
         self._search_s += seconds
         answers = [PatchAnswer(patch, bag) for patch, bag in zip(patches, bags, strict=True)]
         for answer in answers:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.codes import keys_from_codes, textures_from_features
-from slidekin_server.telemetry import Metrics, Stage, get_logger
+from slidekin_server.telemetry import INFER, Metrics, Stage, get_logger, traced
 
 from .canary import Canary
 from .errors import (
@@ -159,7 +159,8 @@ class Encoder:
         start = time.perf_counter()
         outcome = "cancelled"
         try:
-            patch = await self._encode(image, timeout_s)
+            with traced(Stage.ENCODE.value, fingerprint=self._model_label):
+                patch = await self._encode(image, timeout_s)
             outcome = "ok"
         except EncodingError as error:
             outcome = error.outcome
@@ -200,7 +201,7 @@ class Encoder:
         """Send a request, which then goes on to its end whoever still waits for it."""
 
         async def infer() -> EncoderAnswer:
-            with self._metrics.encoder_in_flight.track_inprogress():
+            with self._metrics.encoder_in_flight.track_inprogress(), traced(INFER, outgoing=True):
                 return await self._triton.infer(request, timeout_s=self._timeout_s)
 
         def ended(task: asyncio.Task[EncoderAnswer]) -> None:

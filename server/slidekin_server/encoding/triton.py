@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.codes import CODES_SIDE
+from slidekin_server.telemetry import outgoing_headers
 
 from .errors import (
     EncoderBusyError,
@@ -129,6 +130,7 @@ class TritonClient:
                 request.inputs,
                 model_version=self._bundle.model_version,
                 client_timeout=timeout_s,
+                headers=outgoing_headers(),
             )
         except InferenceServerException as error:
             raise self._translated(error, timeout_s) from error

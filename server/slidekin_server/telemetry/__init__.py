@@ -1,4 +1,4 @@
-"""Metrics and logs of the service: every name in one place."""
+"""Metrics, logs and traces of the service: every name in one place."""
 
 from .logs import configure_logging, get_logger
 from .metrics import (
@@ -9,14 +9,44 @@ from .metrics import (
     Stage,
     start_exposition,
 )
+from .notes import note, noted, open_notes
+from .tracing import (
+    INFER,
+    TRACEPARENT,
+    Span,
+    StartSpan,
+    TraceContext,
+    TraceExport,
+    TracingError,
+    exported_spans,
+    outgoing_headers,
+    set_span,
+    start_unrecorded,
+    traced,
+)
 
 __all__ = [
     "ENCODER_STATES",
+    "INFER",
+    "TRACEPARENT",
     "Exposition",
     "ExpositionError",
     "Metrics",
+    "Span",
     "Stage",
+    "StartSpan",
+    "TraceContext",
+    "TraceExport",
+    "TracingError",
     "configure_logging",
+    "exported_spans",
     "get_logger",
+    "note",
+    "noted",
+    "open_notes",
+    "outgoing_headers",
+    "set_span",
     "start_exposition",
+    "start_unrecorded",
+    "traced",
 ]

@@ -13,7 +13,7 @@ import logging
 import secrets
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TextIO
@@ -25,7 +25,7 @@ PLAIN_KEYS = frozenset({
     "duration_s", "encoder_state", "event", "exception", "fingerprint", "frames", "host",
     "index_version", "k", "level", "logger", "method", "mode", "patches", "peer", "pid", "port",
     "problem", "reason", "request_id", "schema", "sequence", "signal", "size_bytes",
-    "slide_number", "slides", "snapshot", "stage", "timestamp", "url",
+    "slide_number", "slides", "snapshot", "stage", "timestamp", "trace_id", "url",
     "version",
 })  # fmt: skip
 HASHED_KEYS = frozenset({"collection", "patient", "slide"})
@@ -42,16 +42,22 @@ def hashed(value: str) -> str:
     return hashlib.blake2b(value.encode(), key=_HASH_KEY, digest_size=6).hexdigest()
 
 
+def harmless(values: Mapping[str, object]) -> dict[str, object]:
+    """Of named values, those that may be told, as they may be told."""
+    kept: dict[str, object] = {}
+    for name, value in values.items():
+        if name in HASHED_KEYS:
+            kept[name] = hashed(str(value))
+        elif name in PLAIN_KEYS:
+            kept[name] = value
+    return kept
+
+
 def keep_patient_data_out(_logger: object, _method: str, event: Event) -> Event:
     """Processor: pass, hash or drop each value by its name."""
-    for key in list(event):
-        if key.startswith("_"):  # structlog's own, gone before the line is written
-            continue
-        if key in HASHED_KEYS:
-            event[key] = hashed(str(event[key]))
-        elif key not in PLAIN_KEYS:
-            del event[key]
-    return event
+    # structlog's own begin with an underscore, and are gone before the line is written.
+    own = {key: value for key, value in event.items() if key.startswith("_")}
+    return {**own, **harmless(event)}
 
 
 def tell_exceptions_by_type(_logger: object, _method: str, event: Event) -> Event:

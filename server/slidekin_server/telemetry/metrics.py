@@ -111,6 +111,9 @@ class Metrics:
         )
         self.disk_size = gauge("store_disk_size_bytes", "Bytes of the store's file system.")
         self.index_versions = counter("index_versions", "Index versions made since the start.")
+        self.spans = counter(
+            "spans", "Spans of traces, by whether the collector took them.", "result"
+        )
         self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
 
     def set_build(self, version: str, fingerprint: str) -> None:

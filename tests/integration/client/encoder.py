@@ -25,10 +25,13 @@ _CANARY = picture()
 class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers the canary as the made bundle wants it, and others by their colours."""
 
-    def __init__(self, precision: str) -> None:
+    def __init__(self, precision: str, traceparents: list[str]) -> None:
         self._precision = precision
+        self._traceparents = traceparents
 
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        headers = dict(context.invocation_metadata())
+        self._traceparents += [headers["traceparent"]] if "traceparent" in headers else []
         (raw,) = request.raw_input_contents
         if request.inputs[0].name == "IMAGE":
             (size,) = struct.unpack_from("<I", raw)
@@ -67,12 +70,18 @@ def _response(request: Any, codes: np.ndarray, features: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def quick_encoder(precision: str = "fp32") -> Iterator[str]:
-    """Its address while it serves; it says to compute in this precision."""
+def quick_encoder(precision: str = "fp32", traceparents: list[str] | None = None) -> Iterator[str]:
+    """Its address while it serves.
+
+    Args:
+        precision: In which it says to compute.
+        traceparents: Takes those that requests come with.
+    """
+    servicer = QuickEncoder(precision, [] if traceparents is None else traceparents)
     server = grpc.server(
         ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)]
     )
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(QuickEncoder(precision), server)
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import structlog
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc import aio
 from grpc_status import rpc_status
 
 from slidekin_server.api.errors import status_of
 from slidekin_server.api.interceptors.layers import Call, Context
+from slidekin_server.telemetry import note
 
 
 class ErrorMapper:
@@ -41,7 +41,7 @@ async def _answer(error: BaseException, context: Context) -> None:
         # A cancelled part of the work. Raised on, it would leave the client waiting for ever.
         error = RuntimeError("part of the call's work was cancelled")
     status = status_of(error)
-    structlog.contextvars.bind_contextvars(reason=_reason(status))
+    note(reason=_reason(status))
     await context.abort_with_status(  # type: ignore[attr-defined]  # missing in its stubs
         rpc_status.to_status(status)
     )

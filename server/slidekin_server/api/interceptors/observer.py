@@ -12,7 +12,7 @@ import structlog
 from grpc import aio
 
 from slidekin_server.api.interceptors.layers import Call, Context
-from slidekin_server.telemetry import Metrics, get_logger
+from slidekin_server.telemetry import Metrics, get_logger, open_notes
 
 # Probes come every few seconds: worth a line only to those who ask for all.
 _QUIET_PREFIX = "/grpc.health.v1.Health/"
@@ -35,25 +35,17 @@ class CallObserver:
         method, context = call.method, call.context
         # A call runs in a task of its own, so that what is bound here ends with it.
         structlog.contextvars.clear_contextvars()
+        notes = open_notes()
         start, peer = time.perf_counter(), context.peer()
-        code = grpc.StatusCode.OK
         error: BaseException | None = None
         self._metrics.rpcs_in_progress.labels(method).inc()
         try:
             yield
-            code = _code(context)
-        except (asyncio.CancelledError, GeneratorExit):
-            remaining = context.time_remaining()
-            late = remaining is not None and remaining <= 0
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-            raise
-        except aio.AbortError:
-            code = _code(context)
-            raise
-        except Exception as caught:
-            code, error = grpc.StatusCode.UNKNOWN, caught
+        except BaseException as caught:
+            error = caught
             raise
         finally:
+            code = ended_with(context, error)
             duration_s = time.perf_counter() - start
             self._metrics.rpcs_in_progress.labels(method).dec()
             self._metrics.rpcs.labels(method, code.name).inc()
@@ -66,14 +58,24 @@ class CallObserver:
                 write = _log.info
             write(
                 "call ended",
-                method=method,
-                code=code.name,
-                duration_s=round(duration_s, 6),
-                peer=peer,
-                exc_info=error,
+                **{
+                    **notes,
+                    "method": method,
+                    "code": code.name,
+                    "duration_s": round(duration_s, 6),
+                    "peer": peer,
+                    "exc_info": error if code is grpc.StatusCode.UNKNOWN else None,
+                },
             )
 
 
-def _code(context: Context) -> grpc.StatusCode:
+def ended_with(context: Context, error: BaseException | None) -> grpc.StatusCode:
+    """The status that a call ends with, by what was raised out of its handler, if anything."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        remaining = context.time_remaining()
+        late = remaining is not None and remaining <= 0
+        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+    if error is not None and not isinstance(error, aio.AbortError):
+        return grpc.StatusCode.UNKNOWN
     stated: object = context.code()  # an int, whatever its stubs say
     return stated if isinstance(stated, grpc.StatusCode) else _CODES[int(str(stated or 0))]

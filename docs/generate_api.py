@@ -14,8 +14,11 @@ from google.protobuf.descriptor_pb2 import (
     FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
+    MethodDescriptorProto,
     ServiceDescriptorProto,
 )
+
+from slidekin.v1 import access_pb2
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 HEAD = """# API
@@ -23,6 +26,8 @@ HEAD = """# API
 The contract of `slidekin.v1`, generated from `protos/` by `make docs`: do not edit.
 Errors carry canonical gRPC codes with `google.rpc` details: `ErrorInfo` (a stable `reason`),
 `BadRequest` (which field), `ResourceInfo` (which resource), `RetryInfo` (when to come back).
+What a call needs of its caller is the column "needs": a permission, and for what
+([security.md](security.md)).
 """
 
 # Numbers of the fields that lead to an element in a descriptor's path of source locations.
@@ -97,12 +102,25 @@ def enum_lines(
         yield f"| `{value.name}` | {comments(*path, ENUM_VALUE, index)} |"
 
 
+def need(method: MethodDescriptorProto) -> str:
+    """What a call needs of its caller."""
+    access = method.options.Extensions[access_pb2.access]
+    permission = access_pb2.Permission.Name(access.permission).removeprefix("PERMISSION_").lower()
+    match access.WhichOneof("target"), access.reach:
+        case "collection_field", _:
+            return f"{permission}: `{access.collection_field}`"
+        case _, access_pb2.REACH_SERVICE:
+            return f"{permission}: all collections"
+        case _:
+            return f"{permission}: any collection"
+
+
 def service_lines(
     service: ServiceDescriptorProto, comments: Comments, path: tuple[int, ...]
 ) -> Iterator[str]:
     """One service as a table of its calls."""
     yield f"\n## {service.name}\n\n{comments(*path)}\n"
-    yield "| call | request | response | meaning |\n|---|---|---|---|"
+    yield "| call | request | response | needs | meaning |\n|---|---|---|---|---|"
     for index, method in enumerate(service.method):
         request = method.input_type.rsplit(".", 1)[-1]
         response = method.output_type.rsplit(".", 1)[-1]
@@ -110,7 +128,8 @@ def service_lines(
         outgoing = "stream " if method.server_streaming else ""
         yield (
             f"| `{method.name}` | {incoming}[{request}](#{request.lower()}) "
-            f"| {outgoing}[{response}](#{response.lower()}) | {comments(*path, METHOD, index)} |"
+            f"| {outgoing}[{response}](#{response.lower()}) | {need(method)} "
+            f"| {comments(*path, METHOD, index)} |"
         )
 
 

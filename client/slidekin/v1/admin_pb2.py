@@ -23,43 +23,52 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from slidekin.v1 import access_pb2 as slidekin_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17slidekin/v1/admin.proto\x12\x0bslidekin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n\x07Network\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0f\n\x07licence\x18\x05 \x01(\t\x12\x16\n\x0erandom_weights\x18\x06 \x01(\x08\x12\x0f\n\x07runtime\x18\x07 \x01(\t\x12\x11\n\tprecision\x18\x08 \x01(\t\"\x92\x01\n\x05Model\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x02 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x03 \x01(\x05\x12\x16\n\x0erandom_weights\x18\x04 \x01(\x08\x12&\n\x08networks\x18\x05 \x03(\x0b\x32\x14.slidekin.v1.Network\"\x99\x01\n\x0bServedModel\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.slidekin.v1.Model\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x30\n\rencoder_state\x18\x04 \x01(\x0e\x32\x19.slidekin.v1.EncoderState\x12\x17\n\x0f\x65ncoder_message\x18\x05 \x01(\t\"\xbd\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x05\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x05\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x03\x12\x1b\n\x13max_thumbnail_bytes\x18\x04 \x01(\x05\x12\x1d\n\x15max_patches_per_slide\x18\x05 \x01(\x05\x12\r\n\x05max_k\x18\x06 \x01(\x05\x12\x1a\n\x12max_hits_per_patch\x18\x07 \x01(\x05\"\x12\n\x10GetStatusRequest\"\xa0\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cindex_loaded\x18\x03 \x01(\x08\x12\x30\n\rencoder_state\x18\x04 \x01(\x0e\x32\x19.slidekin.v1.EncoderState\x12\x17\n\x0f\x65ncoder_message\x18\x05 \x01(\t\x12!\n\x05model\x18\x06 \x01(\x0b\x32\x12.slidekin.v1.Model\x12#\n\x06limits\x18\x07 \x01(\x0b\x32\x13.slidekin.v1.Limits\x12\x18\n\x10\x63ollection_count\x18\x08 \x01(\x05\x12\x13\n\x0bslide_count\x18\t \x01(\x03\x12\x13\n\x0bpatch_count\x18\n \x01(\x03\x12\x1b\n\x13\x64\x61maged_slide_count\x18\x0b \x01(\x03\x12\x16\n\x0e\x64\x61maged_slides\x18\x0c \x03(\t\x12(\n\x06models\x18\r \x03(\x0b\x32\x18.slidekin.v1.ServedModel\"\xf1\x01\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x18\n\x10\x63ollection_count\x18\x06 \x01(\x05\x12\x13\n\x0bslide_count\x18\x07 \x01(\x03\x12\x13\n\x0bpatch_count\x18\x08 \x01(\x03\x12\x1b\n\x13\x64\x61maged_slide_count\x18\t \x01(\x03\x12\x0f\n\x07problem\x18\n \x01(\t\"\x17\n\x15\x43reateSnapshotRequest\"A\n\x16\x43reateSnapshotResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.slidekin.v1.Snapshot\"\x16\n\x14ListSnapshotsRequest\"A\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.slidekin.v1.Snapshot\"$\n\x14\x43heckSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x15\x43heckSnapshotResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.slidekin.v1.Snapshot*\xbe\x01\n\x0c\x45ncoderState\x12\x1d\n\x19\x45NCODER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NCODER_STATE_STARTING\x10\x01\x12\x17\n\x13\x45NCODER_STATE_READY\x10\x02\x12\x1d\n\x19\x45NCODER_STATE_UNAVAILABLE\x10\x03\x12!\n\x1d\x45NCODER_STATE_CANARY_MISMATCH\x10\x04\x12\x18\n\x14\x45NCODER_STATE_ABSENT\x10\x05\x32\xe5\x02\n\x0c\x41\x64minService\x12J\n\tGetStatus\x12\x1d.slidekin.v1.GetStatusRequest\x1a\x1e.slidekin.v1.GetStatusResponse\x12Y\n\x0e\x43reateSnapshot\x12\".slidekin.v1.CreateSnapshotRequest\x1a#.slidekin.v1.CreateSnapshotResponse\x12V\n\rListSnapshots\x12!.slidekin.v1.ListSnapshotsRequest\x1a\".slidekin.v1.ListSnapshotsResponse\x12V\n\rCheckSnapshot\x12!.slidekin.v1.CheckSnapshotRequest\x1a\".slidekin.v1.CheckSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17slidekin/v1/admin.proto\x12\x0bslidekin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18slidekin/v1/access.proto\"\x98\x01\n\x07Network\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0f\n\x07licence\x18\x05 \x01(\t\x12\x16\n\x0erandom_weights\x18\x06 \x01(\x08\x12\x0f\n\x07runtime\x18\x07 \x01(\t\x12\x11\n\tprecision\x18\x08 \x01(\t\"\x92\x01\n\x05Model\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x02 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x03 \x01(\x05\x12\x16\n\x0erandom_weights\x18\x04 \x01(\x08\x12&\n\x08networks\x18\x05 \x03(\x0b\x32\x14.slidekin.v1.Network\"\x99\x01\n\x0bServedModel\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.slidekin.v1.Model\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x30\n\rencoder_state\x18\x04 \x01(\x0e\x32\x19.slidekin.v1.EncoderState\x12\x17\n\x0f\x65ncoder_message\x18\x05 \x01(\t\"\xbd\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x05\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x05\x12\x18\n\x10max_image_pixels\x18\x03 \x01(\x03\x12\x1b\n\x13max_thumbnail_bytes\x18\x04 \x01(\x05\x12\x1d\n\x15max_patches_per_slide\x18\x05 \x01(\x05\x12\r\n\x05max_k\x18\x06 \x01(\x05\x12\x1a\n\x12max_hits_per_patch\x18\x07 \x01(\x05\"\x12\n\x10GetStatusRequest\"\xa0\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cindex_loaded\x18\x03 \x01(\x08\x12\x30\n\rencoder_state\x18\x04 \x01(\x0e\x32\x19.slidekin.v1.EncoderState\x12\x17\n\x0f\x65ncoder_message\x18\x05 \x01(\t\x12!\n\x05model\x18\x06 \x01(\x0b\x32\x12.slidekin.v1.Model\x12#\n\x06limits\x18\x07 \x01(\x0b\x32\x13.slidekin.v1.Limits\x12\x18\n\x10\x63ollection_count\x18\x08 \x01(\x05\x12\x13\n\x0bslide_count\x18\t \x01(\x03\x12\x13\n\x0bpatch_count\x18\n \x01(\x03\x12\x1b\n\x13\x64\x61maged_slide_count\x18\x0b \x01(\x03\x12\x16\n\x0e\x64\x61maged_slides\x18\x0c \x03(\t\x12(\n\x06models\x18\r \x03(\x0b\x32\x18.slidekin.v1.ServedModel\"\xf1\x01\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x18\n\x10\x63ollection_count\x18\x06 \x01(\x05\x12\x13\n\x0bslide_count\x18\x07 \x01(\x03\x12\x13\n\x0bpatch_count\x18\x08 \x01(\x03\x12\x1b\n\x13\x64\x61maged_slide_count\x18\t \x01(\x03\x12\x0f\n\x07problem\x18\n \x01(\t\"\x17\n\x15\x43reateSnapshotRequest\"A\n\x16\x43reateSnapshotResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.slidekin.v1.Snapshot\"\x16\n\x14ListSnapshotsRequest\"A\n\x15ListSnapshotsResponse\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.slidekin.v1.Snapshot\"$\n\x14\x43heckSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"@\n\x15\x43heckSnapshotResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.slidekin.v1.Snapshot*\xbe\x01\n\x0c\x45ncoderState\x12\x1d\n\x19\x45NCODER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NCODER_STATE_STARTING\x10\x01\x12\x17\n\x13\x45NCODER_STATE_READY\x10\x02\x12\x1d\n\x19\x45NCODER_STATE_UNAVAILABLE\x10\x03\x12!\n\x1d\x45NCODER_STATE_CANARY_MISMATCH\x10\x04\x12\x18\n\x14\x45NCODER_STATE_ABSENT\x10\x05\x32\x8d\x03\n\x0c\x41\x64minService\x12T\n\tGetStatus\x12\x1d.slidekin.v1.GetStatusRequest\x1a\x1e.slidekin.v1.GetStatusResponse\"\x08\xaa\xd4\x18\x04\x08\x01\x18\x01\x12\x63\n\x0e\x43reateSnapshot\x12\".slidekin.v1.CreateSnapshotRequest\x1a#.slidekin.v1.CreateSnapshotResponse\"\x08\xaa\xd4\x18\x04\x08\x03\x18\x02\x12`\n\rListSnapshots\x12!.slidekin.v1.ListSnapshotsRequest\x1a\".slidekin.v1.ListSnapshotsResponse\"\x08\xaa\xd4\x18\x04\x08\x03\x18\x02\x12`\n\rCheckSnapshot\x12!.slidekin.v1.CheckSnapshotRequest\x1a\".slidekin.v1.CheckSnapshotResponse\"\x08\xaa\xd4\x18\x04\x08\x03\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'slidekin.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODERSTATE']._serialized_start=1696
-  _globals['_ENCODERSTATE']._serialized_end=1886
-  _globals['_NETWORK']._serialized_start=74
-  _globals['_NETWORK']._serialized_end=226
-  _globals['_MODEL']._serialized_start=229
-  _globals['_MODEL']._serialized_end=375
-  _globals['_SERVEDMODEL']._serialized_start=378
-  _globals['_SERVEDMODEL']._serialized_end=531
-  _globals['_LIMITS']._serialized_start=534
-  _globals['_LIMITS']._serialized_end=723
-  _globals['_GETSTATUSREQUEST']._serialized_start=725
-  _globals['_GETSTATUSREQUEST']._serialized_end=743
-  _globals['_GETSTATUSRESPONSE']._serialized_start=746
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1162
-  _globals['_SNAPSHOT']._serialized_start=1165
-  _globals['_SNAPSHOT']._serialized_end=1406
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=1408
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1431
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=1433
-  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=1498
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1500
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1522
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1524
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1589
-  _globals['_CHECKSNAPSHOTREQUEST']._serialized_start=1591
-  _globals['_CHECKSNAPSHOTREQUEST']._serialized_end=1627
-  _globals['_CHECKSNAPSHOTRESPONSE']._serialized_start=1629
-  _globals['_CHECKSNAPSHOTRESPONSE']._serialized_end=1693
-  _globals['_ADMINSERVICE']._serialized_start=1889
-  _globals['_ADMINSERVICE']._serialized_end=2246
+  _globals['_ADMINSERVICE'].methods_by_name['GetStatus']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\252\324\030\004\010\001\030\001'
+  _globals['_ADMINSERVICE'].methods_by_name['CreateSnapshot']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateSnapshot']._serialized_options = b'\252\324\030\004\010\003\030\002'
+  _globals['_ADMINSERVICE'].methods_by_name['ListSnapshots']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListSnapshots']._serialized_options = b'\252\324\030\004\010\003\030\002'
+  _globals['_ADMINSERVICE'].methods_by_name['CheckSnapshot']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CheckSnapshot']._serialized_options = b'\252\324\030\004\010\003\030\002'
+  _globals['_ENCODERSTATE']._serialized_start=1722
+  _globals['_ENCODERSTATE']._serialized_end=1912
+  _globals['_NETWORK']._serialized_start=100
+  _globals['_NETWORK']._serialized_end=252
+  _globals['_MODEL']._serialized_start=255
+  _globals['_MODEL']._serialized_end=401
+  _globals['_SERVEDMODEL']._serialized_start=404
+  _globals['_SERVEDMODEL']._serialized_end=557
+  _globals['_LIMITS']._serialized_start=560
+  _globals['_LIMITS']._serialized_end=749
+  _globals['_GETSTATUSREQUEST']._serialized_start=751
+  _globals['_GETSTATUSREQUEST']._serialized_end=769
+  _globals['_GETSTATUSRESPONSE']._serialized_start=772
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1188
+  _globals['_SNAPSHOT']._serialized_start=1191
+  _globals['_SNAPSHOT']._serialized_end=1432
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=1434
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1457
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=1459
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=1524
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1526
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1548
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1550
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1615
+  _globals['_CHECKSNAPSHOTREQUEST']._serialized_start=1617
+  _globals['_CHECKSNAPSHOTREQUEST']._serialized_end=1653
+  _globals['_CHECKSNAPSHOTRESPONSE']._serialized_start=1655
+  _globals['_CHECKSNAPSHOTRESPONSE']._serialized_end=1719
+  _globals['_ADMINSERVICE']._serialized_start=1915
+  _globals['_ADMINSERVICE']._serialized_end=2312
 # @@protoc_insertion_point(module_scope)

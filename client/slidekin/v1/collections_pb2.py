@@ -24,60 +24,81 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from slidekin.v1 import access_pb2 as slidekin_dot_v1_dot_access__pb2
 from slidekin.v1 import slides_pb2 as slidekin_dot_v1_dot_slides__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dslidekin/v1/collections.proto\x12\x0bslidekin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18slidekin/v1/slides.proto\"\xab\x02\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x04 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x05 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x06 \x01(\x05\x12\x13\n\x0bslide_count\x18\x07 \x01(\x03\x12\x13\n\x0bpatch_count\x18\x08 \x01(\x03\x12\x15\n\rindex_version\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x19reindex_model_fingerprint\x18\x0b \x01(\t\"\xee\x01\n\x07Reindex\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x03 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x04 \x01(\x05\x12\x18\n\x10\x64one_slide_count\x18\x05 \x01(\x03\x12\x1b\n\x13pending_slide_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x61maged_slides\x18\x08 \x03(\t\"F\n\x17\x43reateCollectionRequest\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"G\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.slidekin.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x17UpdateCollectionRequest\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x18UpdateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"6\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"2\n\x18\x44\x65leteCollectionResponse\x12\x16\n\x0e\x64\x65leted_slides\x18\x01 \x01(\x03\"t\n\x13StartReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x03 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x04 \x01(\x05\"=\n\x14StartReindexResponse\x12%\n\x07reindex\x18\x01 \x01(\x0b\x32\x14.slidekin.v1.Reindex\"!\n\x11GetReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12GetReindexResponse\x12%\n\x07reindex\x18\x01 \x01(\x0b\x32\x14.slidekin.v1.Reindex\"Q\n\x18ListPendingSlidesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x19ListPendingSlidesResponse\x12\"\n\x06slides\x18\x01 \x03(\x0b\x32\x12.slidekin.v1.Slide\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x14\x46inishReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x13\n\x0b\x64rop_slides\x18\x03 \x03(\t\"\\\n\x15\x46inishReindexResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\x12\x16\n\x0e\x64ropped_slides\x18\x02 \x03(\t\"$\n\x14\x43\x61ncelReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x43\x61ncelReindexResponse\x12\x18\n\x10\x64iscarded_slides\x18\x01 \x01(\x03\x32\xa4\x07\n\x11\x43ollectionService\x12_\n\x10\x43reateCollection\x12$.slidekin.v1.CreateCollectionRequest\x1a%.slidekin.v1.CreateCollectionResponse\x12V\n\rGetCollection\x12!.slidekin.v1.GetCollectionRequest\x1a\".slidekin.v1.GetCollectionResponse\x12\\\n\x0fListCollections\x12#.slidekin.v1.ListCollectionsRequest\x1a$.slidekin.v1.ListCollectionsResponse\x12_\n\x10UpdateCollection\x12$.slidekin.v1.UpdateCollectionRequest\x1a%.slidekin.v1.UpdateCollectionResponse\x12_\n\x10\x44\x65leteCollection\x12$.slidekin.v1.DeleteCollectionRequest\x1a%.slidekin.v1.DeleteCollectionResponse\x12S\n\x0cStartReindex\x12 .slidekin.v1.StartReindexRequest\x1a!.slidekin.v1.StartReindexResponse\x12M\n\nGetReindex\x12\x1e.slidekin.v1.GetReindexRequest\x1a\x1f.slidekin.v1.GetReindexResponse\x12\x62\n\x11ListPendingSlides\x12%.slidekin.v1.ListPendingSlidesRequest\x1a&.slidekin.v1.ListPendingSlidesResponse\x12V\n\rFinishReindex\x12!.slidekin.v1.FinishReindexRequest\x1a\".slidekin.v1.FinishReindexResponse\x12V\n\rCancelReindex\x12!.slidekin.v1.CancelReindexRequest\x1a\".slidekin.v1.CancelReindexResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dslidekin/v1/collections.proto\x12\x0bslidekin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18slidekin/v1/access.proto\x1a\x18slidekin/v1/slides.proto\"\xab\x02\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x04 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x05 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x06 \x01(\x05\x12\x13\n\x0bslide_count\x18\x07 \x01(\x03\x12\x13\n\x0bpatch_count\x18\x08 \x01(\x03\x12\x15\n\rindex_version\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x19reindex_model_fingerprint\x18\x0b \x01(\t\"\xee\x01\n\x07Reindex\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x03 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x04 \x01(\x05\x12\x18\n\x10\x64one_slide_count\x18\x05 \x01(\x03\x12\x1b\n\x13pending_slide_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64\x61maged_slides\x18\x08 \x03(\t\"F\n\x17\x43reateCollectionRequest\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"G\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.slidekin.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"w\n\x17UpdateCollectionRequest\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"G\n\x18UpdateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\"6\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"2\n\x18\x44\x65leteCollectionResponse\x12\x16\n\x0e\x64\x65leted_slides\x18\x01 \x01(\x03\"t\n\x13StartReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x14\n\x0ctexture_bits\x18\x03 \x01(\x05\x12\x1e\n\x16hamming_threshold_bits\x18\x04 \x01(\x05\"=\n\x14StartReindexResponse\x12%\n\x07reindex\x18\x01 \x01(\x0b\x32\x14.slidekin.v1.Reindex\"!\n\x11GetReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12GetReindexResponse\x12%\n\x07reindex\x18\x01 \x01(\x0b\x32\x14.slidekin.v1.Reindex\"Q\n\x18ListPendingSlidesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x19ListPendingSlidesResponse\x12\"\n\x06slides\x18\x01 \x03(\x0b\x32\x12.slidekin.v1.Slide\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x14\x46inishReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\x12\x13\n\x0b\x64rop_slides\x18\x03 \x03(\t\"\\\n\x15\x46inishReindexResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.slidekin.v1.Collection\x12\x16\n\x0e\x64ropped_slides\x18\x02 \x03(\t\"$\n\x14\x43\x61ncelReindexRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x15\x43\x61ncelReindexResponse\x12\x18\n\x10\x64iscarded_slides\x18\x01 \x01(\x03\x32\xc4\x08\n\x11\x43ollectionService\x12x\n\x10\x43reateCollection\x12$.slidekin.v1.CreateCollectionRequest\x1a%.slidekin.v1.CreateCollectionResponse\"\x17\xaa\xd4\x18\x13\x08\x03\x12\x0f\x63ollection.name\x12\x64\n\rGetCollection\x12!.slidekin.v1.GetCollectionRequest\x1a\".slidekin.v1.GetCollectionResponse\"\x0c\xaa\xd4\x18\x08\x08\x01\x12\x04name\x12\x66\n\x0fListCollections\x12#.slidekin.v1.ListCollectionsRequest\x1a$.slidekin.v1.ListCollectionsResponse\"\x08\xaa\xd4\x18\x04\x08\x01\x18\x01\x12x\n\x10UpdateCollection\x12$.slidekin.v1.UpdateCollectionRequest\x1a%.slidekin.v1.UpdateCollectionResponse\"\x17\xaa\xd4\x18\x13\x08\x03\x12\x0f\x63ollection.name\x12m\n\x10\x44\x65leteCollection\x12$.slidekin.v1.DeleteCollectionRequest\x1a%.slidekin.v1.DeleteCollectionResponse\"\x0c\xaa\xd4\x18\x08\x08\x03\x12\x04name\x12\x61\n\x0cStartReindex\x12 .slidekin.v1.StartReindexRequest\x1a!.slidekin.v1.StartReindexResponse\"\x0c\xaa\xd4\x18\x08\x08\x03\x12\x04name\x12[\n\nGetReindex\x12\x1e.slidekin.v1.GetReindexRequest\x1a\x1f.slidekin.v1.GetReindexResponse\"\x0c\xaa\xd4\x18\x08\x08\x01\x12\x04name\x12r\n\x11ListPendingSlides\x12%.slidekin.v1.ListPendingSlidesRequest\x1a&.slidekin.v1.ListPendingSlidesResponse\"\x0e\xaa\xd4\x18\n\x08\x01\x12\x06parent\x12\x64\n\rFinishReindex\x12!.slidekin.v1.FinishReindexRequest\x1a\".slidekin.v1.FinishReindexResponse\"\x0c\xaa\xd4\x18\x08\x08\x03\x12\x04name\x12\x64\n\rCancelReindex\x12!.slidekin.v1.CancelReindexRequest\x1a\".slidekin.v1.CancelReindexResponse\"\x0c\xaa\xd4\x18\x08\x08\x03\x12\x04nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'slidekin.v1.collections_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COLLECTION']._serialized_start=140
-  _globals['_COLLECTION']._serialized_end=439
-  _globals['_REINDEX']._serialized_start=442
-  _globals['_REINDEX']._serialized_end=680
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=682
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=752
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=754
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=825
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=827
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=863
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=865
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=933
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=935
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=998
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1000
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1096
-  _globals['_UPDATECOLLECTIONREQUEST']._serialized_start=1098
-  _globals['_UPDATECOLLECTIONREQUEST']._serialized_end=1217
-  _globals['_UPDATECOLLECTIONRESPONSE']._serialized_start=1219
-  _globals['_UPDATECOLLECTIONRESPONSE']._serialized_end=1290
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1292
-  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1346
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=1348
-  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=1398
-  _globals['_STARTREINDEXREQUEST']._serialized_start=1400
-  _globals['_STARTREINDEXREQUEST']._serialized_end=1516
-  _globals['_STARTREINDEXRESPONSE']._serialized_start=1518
-  _globals['_STARTREINDEXRESPONSE']._serialized_end=1579
-  _globals['_GETREINDEXREQUEST']._serialized_start=1581
-  _globals['_GETREINDEXREQUEST']._serialized_end=1614
-  _globals['_GETREINDEXRESPONSE']._serialized_start=1616
-  _globals['_GETREINDEXRESPONSE']._serialized_end=1675
-  _globals['_LISTPENDINGSLIDESREQUEST']._serialized_start=1677
-  _globals['_LISTPENDINGSLIDESREQUEST']._serialized_end=1758
-  _globals['_LISTPENDINGSLIDESRESPONSE']._serialized_start=1760
-  _globals['_LISTPENDINGSLIDESRESPONSE']._serialized_end=1848
-  _globals['_FINISHREINDEXREQUEST']._serialized_start=1850
-  _globals['_FINISHREINDEXREQUEST']._serialized_end=1934
-  _globals['_FINISHREINDEXRESPONSE']._serialized_start=1936
-  _globals['_FINISHREINDEXRESPONSE']._serialized_end=2028
-  _globals['_CANCELREINDEXREQUEST']._serialized_start=2030
-  _globals['_CANCELREINDEXREQUEST']._serialized_end=2066
-  _globals['_CANCELREINDEXRESPONSE']._serialized_start=2068
-  _globals['_CANCELREINDEXRESPONSE']._serialized_end=2117
-  _globals['_COLLECTIONSERVICE']._serialized_start=2120
-  _globals['_COLLECTIONSERVICE']._serialized_end=3052
+  _globals['_COLLECTIONSERVICE'].methods_by_name['CreateCollection']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['CreateCollection']._serialized_options = b'\252\324\030\023\010\003\022\017collection.name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['GetCollection']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['GetCollection']._serialized_options = b'\252\324\030\010\010\001\022\004name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['ListCollections']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['ListCollections']._serialized_options = b'\252\324\030\004\010\001\030\001'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['UpdateCollection']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['UpdateCollection']._serialized_options = b'\252\324\030\023\010\003\022\017collection.name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['DeleteCollection']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['DeleteCollection']._serialized_options = b'\252\324\030\010\010\003\022\004name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['StartReindex']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['StartReindex']._serialized_options = b'\252\324\030\010\010\003\022\004name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['GetReindex']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['GetReindex']._serialized_options = b'\252\324\030\010\010\001\022\004name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['ListPendingSlides']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['ListPendingSlides']._serialized_options = b'\252\324\030\n\010\001\022\006parent'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['FinishReindex']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['FinishReindex']._serialized_options = b'\252\324\030\010\010\003\022\004name'
+  _globals['_COLLECTIONSERVICE'].methods_by_name['CancelReindex']._loaded_options = None
+  _globals['_COLLECTIONSERVICE'].methods_by_name['CancelReindex']._serialized_options = b'\252\324\030\010\010\003\022\004name'
+  _globals['_COLLECTION']._serialized_start=166
+  _globals['_COLLECTION']._serialized_end=465
+  _globals['_REINDEX']._serialized_start=468
+  _globals['_REINDEX']._serialized_end=706
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=708
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=778
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=780
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=851
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=853
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=889
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=891
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=959
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=961
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=1024
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1026
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1122
+  _globals['_UPDATECOLLECTIONREQUEST']._serialized_start=1124
+  _globals['_UPDATECOLLECTIONREQUEST']._serialized_end=1243
+  _globals['_UPDATECOLLECTIONRESPONSE']._serialized_start=1245
+  _globals['_UPDATECOLLECTIONRESPONSE']._serialized_end=1316
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_start=1318
+  _globals['_DELETECOLLECTIONREQUEST']._serialized_end=1372
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_start=1374
+  _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=1424
+  _globals['_STARTREINDEXREQUEST']._serialized_start=1426
+  _globals['_STARTREINDEXREQUEST']._serialized_end=1542
+  _globals['_STARTREINDEXRESPONSE']._serialized_start=1544
+  _globals['_STARTREINDEXRESPONSE']._serialized_end=1605
+  _globals['_GETREINDEXREQUEST']._serialized_start=1607
+  _globals['_GETREINDEXREQUEST']._serialized_end=1640
+  _globals['_GETREINDEXRESPONSE']._serialized_start=1642
+  _globals['_GETREINDEXRESPONSE']._serialized_end=1701
+  _globals['_LISTPENDINGSLIDESREQUEST']._serialized_start=1703
+  _globals['_LISTPENDINGSLIDESREQUEST']._serialized_end=1784
+  _globals['_LISTPENDINGSLIDESRESPONSE']._serialized_start=1786
+  _globals['_LISTPENDINGSLIDESRESPONSE']._serialized_end=1874
+  _globals['_FINISHREINDEXREQUEST']._serialized_start=1876
+  _globals['_FINISHREINDEXREQUEST']._serialized_end=1960
+  _globals['_FINISHREINDEXRESPONSE']._serialized_start=1962
+  _globals['_FINISHREINDEXRESPONSE']._serialized_end=2054
+  _globals['_CANCELREINDEXREQUEST']._serialized_start=2056
+  _globals['_CANCELREINDEXREQUEST']._serialized_end=2092
+  _globals['_CANCELREINDEXRESPONSE']._serialized_start=2094
+  _globals['_CANCELREINDEXRESPONSE']._serialized_end=2143
+  _globals['_COLLECTIONSERVICE']._serialized_start=2146
+  _globals['_COLLECTIONSERVICE']._serialized_end=3238
 # @@protoc_insertion_point(module_scope)

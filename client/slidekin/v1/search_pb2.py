@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from slidekin.v1 import access_pb2 as slidekin_dot_v1_dot_access__pb2
 from slidekin.v1 import common_pb2 as slidekin_dot_v1_dot_common__pb2
 from slidekin.v1 import slides_pb2 as slidekin_dot_v1_dot_slides__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18slidekin/v1/search.proto\x12\x0bslidekin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18slidekin/v1/common.proto\x1a\x18slidekin/v1/slides.proto\"\x8a\x02\n\x10GuidedParameters\x12\x19\n\x0cseed_spacing\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0eseeds_per_side\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1c\n\x0fsuccessor_steps\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1e\n\x11predecessor_steps\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10include_seed_key\x18\x05 \x01(\x08H\x04\x88\x01\x01\x42\x0f\n\r_seed_spacingB\x11\n\x0f_seeds_per_sideB\x12\n\x10_successor_stepsB\x14\n\x12_predecessor_stepsB\x13\n\x11_include_seed_key\"\xa0\x04\n\rSearchOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12(\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x18.slidekin.v1.SlideFilter\x12#\n\x16hamming_threshold_bits\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12-\n\x06guided\x18\x06 \x01(\x0b\x32\x1d.slidekin.v1.GuidedParameters\x12+\n\x07ranking\x18\x07 \x01(\x0e\x32\x1a.slidekin.v1.RankingMethod\x12.\n\x08\x66\x61llback\x18\x08 \x01(\x0e\x32\x1c.slidekin.v1.RankingFallback\x12\x1d\n\x10label_weight_sum\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12max_hits_per_patch\x18\n \x01(\x05H\x03\x88\x01\x01\x12#\n\x16max_evidence_per_slide\x18\x0b \x01(\x05H\x04\x88\x01\x01\x12\x1f\n\x17include_ranking_details\x18\x0c \x01(\x08\x42\x04\n\x02_kB\x19\n\x17_hamming_threshold_bitsB\x13\n\x11_label_weight_sumB\x15\n\x13_max_hits_per_patchB\x19\n\x17_max_evidence_per_slide\"q\n\x03Hit\x12\r\n\x05slide\x18\x01 \x01(\t\x12\x13\n\x0bpatch_index\x18\x02 \x01(\x05\x12\x0c\n\x04x_px\x18\x03 \x01(\x05\x12\x0c\n\x04y_px\x18\x04 \x01(\x05\x12\x0b\n\x03key\x18\x05 \x01(\x03\x12\x1d\n\x15hamming_distance_bits\x18\x06 \x01(\x05\"\x80\x01\n\tPatchHits\x12\x19\n\x11query_patch_index\x18\x01 \x01(\x05\x12\x1e\n\x04hits\x18\x02 \x03(\x0b\x32\x10.slidekin.v1.Hit\x12\x11\n\thit_count\x18\x03 \x01(\x05\x12%\n\x04mode\x18\x04 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\"l\n\x08\x45vidence\x12\x19\n\x11query_patch_index\x18\x01 \x01(\x05\x12\x12\n\nquery_x_px\x18\x02 \x01(\x05\x12\x12\n\nquery_y_px\x18\x03 \x01(\x05\x12\x1d\n\x03hit\x18\x04 \x01(\x0b\x32\x10.slidekin.v1.Hit\"\x8d\x02\n\x0bRankedSlide\x12!\n\x05slide\x18\x01 \x01(\x0b\x32\x12.slidekin.v1.Slide\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x1d\n\x15hamming_distance_bits\x18\x03 \x01(\x05\x12\x14\n\x07\x65ntropy\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11query_patch_index\x18\x05 \x01(\x05\x12\x12\n\x05score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12*\n\x06method\x18\x07 \x01(\x0e\x32\x1a.slidekin.v1.RankingMethod\x12\'\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x15.slidekin.v1.EvidenceB\n\n\x08_entropyB\x08\n\x06_score\"C\n\tModeCount\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\x12\x0f\n\x07patches\x18\x02 \x01(\x05\"\xb6\x02\n\x0eRankingDetails\x12=\n\tentropies\x18\x01 \x03(\x0b\x32*.slidekin.v1.RankingDetails.EntropiesEntry\x12\x0c\n\x04kept\x18\x02 \x03(\x05\x12\x0f\n\x07removed\x18\x03 \x03(\x05\x12\x19\n\x11hamming_threshold\x18\x04 \x01(\x01\x12\x44\n\rlabel_weights\x18\x05 \x03(\x0b\x32-.slidekin.v1.RankingDetails.LabelWeightsEntry\x1a\x30\n\x0e\x45ntropiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11LabelWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xb8\x01\n\rSearchTimings\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x65ncode\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06search\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04rank\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe8\x02\n\x0cRankedSlides\x12(\n\x06slides\x18\x01 \x03(\x0b\x32\x18.slidekin.v1.RankedSlide\x12/\n\rshort_reasons\x18\x02 \x03(\x0e\x32\x18.slidekin.v1.ShortReason\x12\x16\n\x0eshort_messages\x18\x03 \x03(\t\x12%\n\x05modes\x18\x04 \x03(\x0b\x32\x16.slidekin.v1.ModeCount\x12\x19\n\x11query_patch_count\x18\x05 \x01(\x05\x12\x15\n\rindex_version\x18\x06 \x01(\x03\x12\x19\n\x11model_fingerprint\x18\x07 \x01(\t\x12\x16\n\x0erandom_weights\x18\x08 \x01(\x08\x12+\n\x07timings\x18\t \x01(\x0b\x32\x1a.slidekin.v1.SearchTimings\x12,\n\x07\x64\x65tails\x18\n \x01(\x0b\x32\x1b.slidekin.v1.RankingDetails\"k\n\x11SearchSlideHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\"}\n\x12SearchSlideRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.slidekin.v1.SearchSlideHeaderH\x00\x12*\n\x07patches\x18\x02 \x01(\x0b\x32\x17.slidekin.v1.PatchBatchH\x00\x42\t\n\x07payload\"\x82\x01\n\x13SearchSlideResponse\x12,\n\npatch_hits\x18\x01 \x01(\x0b\x32\x16.slidekin.v1.PatchHitsH\x00\x12\x32\n\rranked_slides\x18\x02 \x01(\x0b\x32\x19.slidekin.v1.RankedSlidesH\x00\x42\t\n\x07payload\"U\n\x18SearchStoredSlideRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\"y\n\x19SearchStoredSlideResponse\x12\x30\n\rranked_slides\x18\x01 \x01(\x0b\x32\x19.slidekin.v1.RankedSlides\x12*\n\npatch_hits\x18\x02 \x03(\x0b\x32\x16.slidekin.v1.PatchHits\"\x93\x01\n\x14SearchPatchesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12#\n\x07patches\x18\x04 \x03(\x0b\x32\x12.slidekin.v1.Patch\"\x8d\x01\n\x15SearchPatchesResponse\x12*\n\npatch_hits\x18\x01 \x03(\x0b\x32\x16.slidekin.v1.PatchHits\x12\x15\n\rindex_version\x18\x02 \x01(\x03\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12\x16\n\x0erandom_weights\x18\x04 \x01(\x08*n\n\rRankingMethod\x12\x1e\n\x1aRANKING_METHOD_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRANKING_METHOD_UNCERTAINTY\x10\x01\x12\x1d\n\x19RANKING_METHOD_LABEL_FREE\x10\x02*o\n\x0fRankingFallback\x12 \n\x1cRANKING_FALLBACK_UNSPECIFIED\x10\x00\x12\x19\n\x15RANKING_FALLBACK_NONE\x10\x01\x12\x1f\n\x1bRANKING_FALLBACK_LABEL_FREE\x10\x02*\xa2\x02\n\x0bShortReason\x12\x1c\n\x18SHORT_REASON_UNSPECIFIED\x10\x00\x12!\n\x1dSHORT_REASON_EMPTY_COLLECTION\x10\x01\x12\x17\n\x13SHORT_REASON_FILTER\x10\x02\x12\x18\n\x14SHORT_REASON_NO_HITS\x10\x03\x12\x1d\n\x19SHORT_REASON_BAGS_CLEANED\x10\x04\x12\"\n\x1eSHORT_REASON_PREDICTION_FILTER\x10\x05\x12\x1d\n\x19SHORT_REASON_DISTANT_HITS\x10\x06\x12\x1a\n\x16SHORT_REASON_NO_LABELS\x10\x07\x12!\n\x1dSHORT_REASON_SMALL_COLLECTION\x10\x08\x32\xa1\x02\n\rSearchService\x12T\n\x0bSearchSlide\x12\x1f.slidekin.v1.SearchSlideRequest\x1a .slidekin.v1.SearchSlideResponse(\x01\x30\x01\x12\x62\n\x11SearchStoredSlide\x12%.slidekin.v1.SearchStoredSlideRequest\x1a&.slidekin.v1.SearchStoredSlideResponse\x12V\n\rSearchPatches\x12!.slidekin.v1.SearchPatchesRequest\x1a\".slidekin.v1.SearchPatchesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18slidekin/v1/search.proto\x12\x0bslidekin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18slidekin/v1/access.proto\x1a\x18slidekin/v1/common.proto\x1a\x18slidekin/v1/slides.proto\"\x8a\x02\n\x10GuidedParameters\x12\x19\n\x0cseed_spacing\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0eseeds_per_side\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1c\n\x0fsuccessor_steps\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1e\n\x11predecessor_steps\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10include_seed_key\x18\x05 \x01(\x08H\x04\x88\x01\x01\x42\x0f\n\r_seed_spacingB\x11\n\x0f_seeds_per_sideB\x12\n\x10_successor_stepsB\x14\n\x12_predecessor_stepsB\x13\n\x11_include_seed_key\"\xa0\x04\n\rSearchOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\x12\x0f\n\x07profile\x18\x03 \x01(\t\x12(\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x18.slidekin.v1.SlideFilter\x12#\n\x16hamming_threshold_bits\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12-\n\x06guided\x18\x06 \x01(\x0b\x32\x1d.slidekin.v1.GuidedParameters\x12+\n\x07ranking\x18\x07 \x01(\x0e\x32\x1a.slidekin.v1.RankingMethod\x12.\n\x08\x66\x61llback\x18\x08 \x01(\x0e\x32\x1c.slidekin.v1.RankingFallback\x12\x1d\n\x10label_weight_sum\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12max_hits_per_patch\x18\n \x01(\x05H\x03\x88\x01\x01\x12#\n\x16max_evidence_per_slide\x18\x0b \x01(\x05H\x04\x88\x01\x01\x12\x1f\n\x17include_ranking_details\x18\x0c \x01(\x08\x42\x04\n\x02_kB\x19\n\x17_hamming_threshold_bitsB\x13\n\x11_label_weight_sumB\x15\n\x13_max_hits_per_patchB\x19\n\x17_max_evidence_per_slide\"q\n\x03Hit\x12\r\n\x05slide\x18\x01 \x01(\t\x12\x13\n\x0bpatch_index\x18\x02 \x01(\x05\x12\x0c\n\x04x_px\x18\x03 \x01(\x05\x12\x0c\n\x04y_px\x18\x04 \x01(\x05\x12\x0b\n\x03key\x18\x05 \x01(\x03\x12\x1d\n\x15hamming_distance_bits\x18\x06 \x01(\x05\"\x80\x01\n\tPatchHits\x12\x19\n\x11query_patch_index\x18\x01 \x01(\x05\x12\x1e\n\x04hits\x18\x02 \x03(\x0b\x32\x10.slidekin.v1.Hit\x12\x11\n\thit_count\x18\x03 \x01(\x05\x12%\n\x04mode\x18\x04 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\"l\n\x08\x45vidence\x12\x19\n\x11query_patch_index\x18\x01 \x01(\x05\x12\x12\n\nquery_x_px\x18\x02 \x01(\x05\x12\x12\n\nquery_y_px\x18\x03 \x01(\x05\x12\x1d\n\x03hit\x18\x04 \x01(\x0b\x32\x10.slidekin.v1.Hit\"\x8d\x02\n\x0bRankedSlide\x12!\n\x05slide\x18\x01 \x01(\x0b\x32\x12.slidekin.v1.Slide\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x1d\n\x15hamming_distance_bits\x18\x03 \x01(\x05\x12\x14\n\x07\x65ntropy\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11query_patch_index\x18\x05 \x01(\x05\x12\x12\n\x05score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12*\n\x06method\x18\x07 \x01(\x0e\x32\x1a.slidekin.v1.RankingMethod\x12\'\n\x08\x65vidence\x18\x08 \x03(\x0b\x32\x15.slidekin.v1.EvidenceB\n\n\x08_entropyB\x08\n\x06_score\"C\n\tModeCount\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.slidekin.v1.SearchMode\x12\x0f\n\x07patches\x18\x02 \x01(\x05\"\xb6\x02\n\x0eRankingDetails\x12=\n\tentropies\x18\x01 \x03(\x0b\x32*.slidekin.v1.RankingDetails.EntropiesEntry\x12\x0c\n\x04kept\x18\x02 \x03(\x05\x12\x0f\n\x07removed\x18\x03 \x03(\x05\x12\x19\n\x11hamming_threshold\x18\x04 \x01(\x01\x12\x44\n\rlabel_weights\x18\x05 \x03(\x0b\x32-.slidekin.v1.RankingDetails.LabelWeightsEntry\x1a\x30\n\x0e\x45ntropiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11LabelWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xb8\x01\n\rSearchTimings\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x65ncode\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06search\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04rank\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe8\x02\n\x0cRankedSlides\x12(\n\x06slides\x18\x01 \x03(\x0b\x32\x18.slidekin.v1.RankedSlide\x12/\n\rshort_reasons\x18\x02 \x03(\x0e\x32\x18.slidekin.v1.ShortReason\x12\x16\n\x0eshort_messages\x18\x03 \x03(\t\x12%\n\x05modes\x18\x04 \x03(\x0b\x32\x16.slidekin.v1.ModeCount\x12\x19\n\x11query_patch_count\x18\x05 \x01(\x05\x12\x15\n\rindex_version\x18\x06 \x01(\x03\x12\x19\n\x11model_fingerprint\x18\x07 \x01(\t\x12\x16\n\x0erandom_weights\x18\x08 \x01(\x08\x12+\n\x07timings\x18\t \x01(\x0b\x32\x1a.slidekin.v1.SearchTimings\x12,\n\x07\x64\x65tails\x18\n \x01(\x0b\x32\x1b.slidekin.v1.RankingDetails\"k\n\x11SearchSlideHeader\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\"}\n\x12SearchSlideRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.slidekin.v1.SearchSlideHeaderH\x00\x12*\n\x07patches\x18\x02 \x01(\x0b\x32\x17.slidekin.v1.PatchBatchH\x00\x42\t\n\x07payload\"\x82\x01\n\x13SearchSlideResponse\x12,\n\npatch_hits\x18\x01 \x01(\x0b\x32\x16.slidekin.v1.PatchHitsH\x00\x12\x32\n\rranked_slides\x18\x02 \x01(\x0b\x32\x19.slidekin.v1.RankedSlidesH\x00\x42\t\n\x07payload\"U\n\x18SearchStoredSlideRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\"y\n\x19SearchStoredSlideResponse\x12\x30\n\rranked_slides\x18\x01 \x01(\x0b\x32\x19.slidekin.v1.RankedSlides\x12*\n\npatch_hits\x18\x02 \x03(\x0b\x32\x16.slidekin.v1.PatchHits\"\x93\x01\n\x14SearchPatchesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.slidekin.v1.SearchOptions\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12#\n\x07patches\x18\x04 \x03(\x0b\x32\x12.slidekin.v1.Patch\"\x8d\x01\n\x15SearchPatchesResponse\x12*\n\npatch_hits\x18\x01 \x03(\x0b\x32\x16.slidekin.v1.PatchHits\x12\x15\n\rindex_version\x18\x02 \x01(\x03\x12\x19\n\x11model_fingerprint\x18\x03 \x01(\t\x12\x16\n\x0erandom_weights\x18\x04 \x01(\x08*n\n\rRankingMethod\x12\x1e\n\x1aRANKING_METHOD_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRANKING_METHOD_UNCERTAINTY\x10\x01\x12\x1d\n\x19RANKING_METHOD_LABEL_FREE\x10\x02*o\n\x0fRankingFallback\x12 \n\x1cRANKING_FALLBACK_UNSPECIFIED\x10\x00\x12\x19\n\x15RANKING_FALLBACK_NONE\x10\x01\x12\x1f\n\x1bRANKING_FALLBACK_LABEL_FREE\x10\x02*\xa2\x02\n\x0bShortReason\x12\x1c\n\x18SHORT_REASON_UNSPECIFIED\x10\x00\x12!\n\x1dSHORT_REASON_EMPTY_COLLECTION\x10\x01\x12\x17\n\x13SHORT_REASON_FILTER\x10\x02\x12\x18\n\x14SHORT_REASON_NO_HITS\x10\x03\x12\x1d\n\x19SHORT_REASON_BAGS_CLEANED\x10\x04\x12\"\n\x1eSHORT_REASON_PREDICTION_FILTER\x10\x05\x12\x1d\n\x19SHORT_REASON_DISTANT_HITS\x10\x06\x12\x1a\n\x16SHORT_REASON_NO_LABELS\x10\x07\x12!\n\x1dSHORT_REASON_SMALL_COLLECTION\x10\x08\x32\xd6\x02\n\rSearchService\x12k\n\x0bSearchSlide\x12\x1f.slidekin.v1.SearchSlideRequest\x1a .slidekin.v1.SearchSlideResponse\"\x15\xaa\xd4\x18\x11\x08\x01\x12\rheader.parent(\x01\x30\x01\x12p\n\x11SearchStoredSlide\x12%.slidekin.v1.SearchStoredSlideRequest\x1a&.slidekin.v1.SearchStoredSlideResponse\"\x0c\xaa\xd4\x18\x08\x08\x01\x12\x04name\x12\x66\n\rSearchPatches\x12!.slidekin.v1.SearchPatchesRequest\x1a\".slidekin.v1.SearchPatchesResponse\"\x0e\xaa\xd4\x18\n\x08\x01\x12\x06parentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,50 +39,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKINGDETAILS_ENTROPIESENTRY']._serialized_options = b'8\001'
   _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._loaded_options = None
   _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_RANKINGMETHOD']._serialized_start=3374
-  _globals['_RANKINGMETHOD']._serialized_end=3484
-  _globals['_RANKINGFALLBACK']._serialized_start=3486
-  _globals['_RANKINGFALLBACK']._serialized_end=3597
-  _globals['_SHORTREASON']._serialized_start=3600
-  _globals['_SHORTREASON']._serialized_end=3890
-  _globals['_GUIDEDPARAMETERS']._serialized_start=126
-  _globals['_GUIDEDPARAMETERS']._serialized_end=392
-  _globals['_SEARCHOPTIONS']._serialized_start=395
-  _globals['_SEARCHOPTIONS']._serialized_end=939
-  _globals['_HIT']._serialized_start=941
-  _globals['_HIT']._serialized_end=1054
-  _globals['_PATCHHITS']._serialized_start=1057
-  _globals['_PATCHHITS']._serialized_end=1185
-  _globals['_EVIDENCE']._serialized_start=1187
-  _globals['_EVIDENCE']._serialized_end=1295
-  _globals['_RANKEDSLIDE']._serialized_start=1298
-  _globals['_RANKEDSLIDE']._serialized_end=1567
-  _globals['_MODECOUNT']._serialized_start=1569
-  _globals['_MODECOUNT']._serialized_end=1636
-  _globals['_RANKINGDETAILS']._serialized_start=1639
-  _globals['_RANKINGDETAILS']._serialized_end=1949
-  _globals['_RANKINGDETAILS_ENTROPIESENTRY']._serialized_start=1848
-  _globals['_RANKINGDETAILS_ENTROPIESENTRY']._serialized_end=1896
-  _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._serialized_start=1898
-  _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._serialized_end=1949
-  _globals['_SEARCHTIMINGS']._serialized_start=1952
-  _globals['_SEARCHTIMINGS']._serialized_end=2136
-  _globals['_RANKEDSLIDES']._serialized_start=2139
-  _globals['_RANKEDSLIDES']._serialized_end=2499
-  _globals['_SEARCHSLIDEHEADER']._serialized_start=2501
-  _globals['_SEARCHSLIDEHEADER']._serialized_end=2608
-  _globals['_SEARCHSLIDEREQUEST']._serialized_start=2610
-  _globals['_SEARCHSLIDEREQUEST']._serialized_end=2735
-  _globals['_SEARCHSLIDERESPONSE']._serialized_start=2738
-  _globals['_SEARCHSLIDERESPONSE']._serialized_end=2868
-  _globals['_SEARCHSTOREDSLIDEREQUEST']._serialized_start=2870
-  _globals['_SEARCHSTOREDSLIDEREQUEST']._serialized_end=2955
-  _globals['_SEARCHSTOREDSLIDERESPONSE']._serialized_start=2957
-  _globals['_SEARCHSTOREDSLIDERESPONSE']._serialized_end=3078
-  _globals['_SEARCHPATCHESREQUEST']._serialized_start=3081
-  _globals['_SEARCHPATCHESREQUEST']._serialized_end=3228
-  _globals['_SEARCHPATCHESRESPONSE']._serialized_start=3231
-  _globals['_SEARCHPATCHESRESPONSE']._serialized_end=3372
-  _globals['_SEARCHSERVICE']._serialized_start=3893
-  _globals['_SEARCHSERVICE']._serialized_end=4182
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchSlide']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchSlide']._serialized_options = b'\252\324\030\021\010\001\022\rheader.parent'
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchStoredSlide']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchStoredSlide']._serialized_options = b'\252\324\030\010\010\001\022\004name'
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchPatches']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['SearchPatches']._serialized_options = b'\252\324\030\n\010\001\022\006parent'
+  _globals['_RANKINGMETHOD']._serialized_start=3400
+  _globals['_RANKINGMETHOD']._serialized_end=3510
+  _globals['_RANKINGFALLBACK']._serialized_start=3512
+  _globals['_RANKINGFALLBACK']._serialized_end=3623
+  _globals['_SHORTREASON']._serialized_start=3626
+  _globals['_SHORTREASON']._serialized_end=3916
+  _globals['_GUIDEDPARAMETERS']._serialized_start=152
+  _globals['_GUIDEDPARAMETERS']._serialized_end=418
+  _globals['_SEARCHOPTIONS']._serialized_start=421
+  _globals['_SEARCHOPTIONS']._serialized_end=965
+  _globals['_HIT']._serialized_start=967
+  _globals['_HIT']._serialized_end=1080
+  _globals['_PATCHHITS']._serialized_start=1083
+  _globals['_PATCHHITS']._serialized_end=1211
+  _globals['_EVIDENCE']._serialized_start=1213
+  _globals['_EVIDENCE']._serialized_end=1321
+  _globals['_RANKEDSLIDE']._serialized_start=1324
+  _globals['_RANKEDSLIDE']._serialized_end=1593
+  _globals['_MODECOUNT']._serialized_start=1595
+  _globals['_MODECOUNT']._serialized_end=1662
+  _globals['_RANKINGDETAILS']._serialized_start=1665
+  _globals['_RANKINGDETAILS']._serialized_end=1975
+  _globals['_RANKINGDETAILS_ENTROPIESENTRY']._serialized_start=1874
+  _globals['_RANKINGDETAILS_ENTROPIESENTRY']._serialized_end=1922
+  _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._serialized_start=1924
+  _globals['_RANKINGDETAILS_LABELWEIGHTSENTRY']._serialized_end=1975
+  _globals['_SEARCHTIMINGS']._serialized_start=1978
+  _globals['_SEARCHTIMINGS']._serialized_end=2162
+  _globals['_RANKEDSLIDES']._serialized_start=2165
+  _globals['_RANKEDSLIDES']._serialized_end=2525
+  _globals['_SEARCHSLIDEHEADER']._serialized_start=2527
+  _globals['_SEARCHSLIDEHEADER']._serialized_end=2634
+  _globals['_SEARCHSLIDEREQUEST']._serialized_start=2636
+  _globals['_SEARCHSLIDEREQUEST']._serialized_end=2761
+  _globals['_SEARCHSLIDERESPONSE']._serialized_start=2764
+  _globals['_SEARCHSLIDERESPONSE']._serialized_end=2894
+  _globals['_SEARCHSTOREDSLIDEREQUEST']._serialized_start=2896
+  _globals['_SEARCHSTOREDSLIDEREQUEST']._serialized_end=2981
+  _globals['_SEARCHSTOREDSLIDERESPONSE']._serialized_start=2983
+  _globals['_SEARCHSTOREDSLIDERESPONSE']._serialized_end=3104
+  _globals['_SEARCHPATCHESREQUEST']._serialized_start=3107
+  _globals['_SEARCHPATCHESREQUEST']._serialized_end=3254
+  _globals['_SEARCHPATCHESRESPONSE']._serialized_start=3257
+  _globals['_SEARCHPATCHESRESPONSE']._serialized_end=3398
+  _globals['_SEARCHSERVICE']._serialized_start=3919
+  _globals['_SEARCHSERVICE']._serialized_end=4261
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,8 @@ class ServiceProcess:
     codes_only: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables it gets beside those of whoever runs the tests."""
+    credentials: grpc.ChannelCredentials | None = None
+    """With which its tests' channels are encrypted, where it is."""
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     """Of its gRPC interface, while it runs."""
@@ -96,15 +98,20 @@ class ServiceProcess:
         self._ended(process)
 
     @contextlib.contextmanager
-    def channel(self) -> Iterator[grpc.Channel]:
-        """A channel to it."""
+    def channel(self, credentials: grpc.ChannelCredentials | None = None) -> Iterator[grpc.Channel]:
+        """A channel to it; ``credentials`` take the place of its own."""
         options = [
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             # A channel of its own: the next service may take the port of one that is gone.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        with grpc.insecure_channel(self.url, options=options) as channel:
+        credentials = credentials or self.credentials
+        with (
+            grpc.insecure_channel(self.url, options=options)
+            if credentials is None
+            else grpc.secure_channel(self.url, credentials, options=options)
+        ) as channel:
             yield channel
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ from pathlib import Path
 from grpc import aio
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from slidekin_server.access.setup import open_access
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.server import SERVICES, Parts, build_server, listen
 from slidekin_server.archive.archive import Archive
@@ -70,6 +71,7 @@ async def run(settings: Settings, options: RunOptions) -> None:
     """Run the service until it is told to stop.
 
     Raises:
+        AccessSetupError: Certificates or API keys cannot be used.
         BundleError: The model bundle cannot be used.
         StorageError: The store cannot be opened or read.
         ExpositionError, ListenError: A port cannot be had.
@@ -149,6 +151,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             collector(registry=registry)
         metrics = Metrics(registry)
         metrics.set_build(service_version(), active())
+        access = await stack.enter_async_context(open_access(settings, metrics))
         exposition = start_exposition(
             registry, host=settings.metrics.host, port=settings.metrics.port
         )
@@ -180,9 +183,15 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             profiles=profiles(_default_profile(settings)),
             version=service_version(),
             models=models,
+            identifies=access.identifies,
         )
         server = build_server(parts, reflected=settings.reflection)
-        port = listen(server, host=settings.listen.host, port=settings.listen.port)
+        port = listen(
+            server,
+            host=settings.listen.host,
+            port=settings.listen.port,
+            credentials=access.credentials,
+        )
         await server.start()
         _log.info("listening", host=settings.listen.host, port=port, pid=os.getpid())
         if options.state_file is not None:

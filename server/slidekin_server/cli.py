@@ -15,6 +15,7 @@ import yaml
 from slidekin_server.config import ConfigError, Settings, load_settings
 from slidekin_server.durability_commands import restore, snapshot, verify
 from slidekin_server.import_command import import_sish
+from slidekin_server.keys_commands import app as keys_app
 
 COMMANDS_GROUP = "slidekin_server.commands"
 """Entry points under which other packages add groups of commands."""
@@ -109,6 +110,7 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or SIGINT."""
     # Here, so that `--help` and `config` need not load the engine.
+    from slidekin_server.access.errors import AccessSetupError  # noqa: PLC0415
     from slidekin_server.api.server import ListenError  # noqa: PLC0415
     from slidekin_server.app import RunOptions, run  # noqa: PLC0415
     from slidekin_server.bundle import BundleError  # noqa: PLC0415
@@ -124,7 +126,14 @@ def serve(
     options = RunOptions(codes_only=codes_only, state_file=state_file, lifeline=lifeline)
     try:
         asyncio.run(run(settings, options))
-    except (BundleError, StorageError, ListenError, ExpositionError, TracingError) as error:
+    except (
+        AccessSetupError,
+        BundleError,
+        StorageError,
+        ListenError,
+        ExpositionError,
+        TracingError,
+    ) as error:
         _fail(str(error))
 
 
@@ -150,6 +159,7 @@ app.command()(snapshot)
 app.command()(restore)
 app.command()(verify)
 app.command()(import_sish)
+app.add_typer(keys_app, name="keys")
 
 
 def _settings(config: Path | None) -> Settings:

@@ -8,14 +8,24 @@ option's path in capitals, joined by two underscores: ``SLIDEKIN_SERVER__LISTEN_
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 ENVIRONMENT_PREFIX = "SLIDEKIN_SERVER__"
@@ -35,10 +45,41 @@ def _collector(value: str) -> str:
     return value
 
 
+def _from_text(value: object) -> object:
+    """A list as the environment states it: in YAML, of which JSON is a part."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError("must be a list in YAML or JSON") from None
+
+
+def _is_safe_url(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme == "http":
+        return is_loopback(parts.hostname or "")
+    return parts.scheme == "https" and bool(parts.hostname)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there; a name but localhost may be any."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+CollectionPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,127}$")]
+"""A collection's id, or several: ``*`` stands for any characters."""
+# With a secret that both sides share, whoever checks a token could also make one.
+SigningAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
 
 
 class ConfigError(Exception):
@@ -58,6 +99,80 @@ class Listen(_Section):
 
     host: Host = "127.0.0.1"
     port: Port = 50051
+
+
+class TlsSettings(_Section):
+    """Encryption of the gRPC interface."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+    reload_interval_s: Seconds = 5.0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the interface is encrypted."""
+        return self.certificate_file is not None
+
+    @model_validator(mode="after")
+    def _complete(self) -> TlsSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: set both or none")
+        if self.client_ca_file is not None and not self.enabled:
+            raise ValueError("client_ca_file needs certificate_file and key_file beside it")
+        return self
+
+
+class GrantSettings(_Section):
+    """A role for some callers in some collections."""
+
+    identity: Annotated[str, Field(pattern=r"^(key|cert|oidc|group):.+$")]
+    role: Literal["reader", "writer", "admin"]
+    collections: Annotated[tuple[CollectionPattern, ...], Field(min_length=1)]
+
+
+class Oidc(_Section):
+    """Tokens of an OpenID Connect provider."""
+
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_url: str | None = None
+    ca_file: Path | None = None
+    algorithms: Annotated[tuple[SigningAlgorithm, ...], BeforeValidator(_from_text)] = (
+        "RS256",
+        "ES256",
+    )
+    identity_claim: Annotated[str, Field(min_length=1)] = "sub"
+    groups_claim: str | None = None
+    leeway_s: Annotated[float, Field(ge=0, le=600)] = 60.0
+    refresh_s: Seconds = 300.0
+    timeout_s: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _complete(self) -> Oidc:
+        if self.issuer is None:
+            return self
+        if not self.audience:
+            raise ValueError(
+                "audience must be set: tokens made for other services are refused by it"
+            )
+        for name in ("issuer", "jwks_url"):
+            url = getattr(self, name)
+            if url is not None and not _is_safe_url(url):
+                raise ValueError(
+                    f"{name} ({url}) must begin with https:// unless it is on loopback"
+                )
+        return self
+
+
+class AccessSettings(_Section):
+    """Who may call what."""
+
+    required: bool = False
+    path: Path | None = None
+    certificate_name: Literal["common_name", "alternative_name"] = "common_name"
+    grants: Annotated[tuple[GrantSettings, ...], BeforeValidator(_from_text)] = ()
+    oidc: Oidc = Oidc()
 
 
 class MetricsSettings(_Section):
@@ -167,6 +282,9 @@ class Settings(_Section):
     """Everything the service can be told. Made by `load_settings`."""
 
     listen: Listen = Listen()
+    insecure: bool = False
+    tls: TlsSettings = TlsSettings()
+    access: AccessSettings = AccessSettings()
     metrics: MetricsSettings = MetricsSettings()
     storage: Storage = Storage()
     model: Model = Model()
@@ -177,6 +295,33 @@ class Settings(_Section):
     tracing: Tracing = Tracing()
     reflection: bool = True
     shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+
+    @property
+    def access_path(self) -> Path:
+        """``access.path``, or a folder beside the store that shares its name."""
+        return self.access.path or self.storage.path.with_name(f"{self.storage.path.name}-access")
+
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """What strangers could do, a sentence each; empty where they can do nothing."""
+        if is_loopback(self.listen.host):
+            return ()
+        open_to = []
+        if not self.tls.enabled:
+            open_to.append("calls travel unencrypted: set tls.certificate_file and tls.key_file")
+        if not self.access.required:
+            open_to.append("nobody is asked who they are: set access.required to true")
+        return tuple(open_to)
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Settings:
+        if self.exposures and not self.insecure:
+            raise ValueError(
+                f"listen.host is {self.listen.host}, which others can reach, and "
+                f"{'; '.join(self.exposures)}. To allow it all the same, set insecure to true; "
+                "127.0.0.1 serves this machine only"
+            )
+        return self
 
 
 def load_settings(
@@ -285,6 +430,8 @@ def _read_environment(
 def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     what = error["msg"].removeprefix("Value error, ")
+    if not path:  # a rule over several sections
+        return what
     if path not in origins:  # a rule over several options of a section
         return f"{path}: {what}"
     return f"{origins[path]}: '{path}' is {error['input']!r}: {what[0].lower()}{what[1:]}"

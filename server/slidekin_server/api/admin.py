@@ -8,6 +8,7 @@ from typing import Any
 from grpc.aio import ServicerContext
 
 from slidekin.v1 import admin_pb2, admin_pb2_grpc
+from slidekin_server.access.roles import may_read
 from slidekin_server.api import messages
 from slidekin_server.api.validation import refuse
 from slidekin_server.archive.archive import Archive
@@ -68,6 +69,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         limits = self._limits
         loaded = self._archive.loaded
         views = self._archive.views() if loaded else []
+        views = [view for view in views if may_read(view.collection.name)]
         damaged = [
             slide_name(view.collection.name, slide) for view in views for slide in view.damaged
         ]

@@ -7,6 +7,7 @@ from typing import Any
 from grpc.aio import ServicerContext
 
 from slidekin.v1 import collections_pb2, collections_pb2_grpc
+from slidekin_server.access.roles import may_read
 from slidekin_server.api import messages
 from slidekin_server.api.validation import (
     MAX_DESCRIPTION_BYTES,
@@ -66,9 +67,13 @@ class CollectionServicer(collections_pb2_grpc.CollectionServiceServicer):
         request: collections_pb2.ListCollectionsRequest,
         context: ServicerContext[Any, Any],  # noqa: ARG002
     ) -> collections_pb2.ListCollectionsResponse:
-        """List collections in order of creation."""
+        """List the collections that the caller may read, in order of creation."""
         page = Page.of(size=request.page_size, token=request.page_token, scope=b"collections")
-        views = [view for view in self._archive.views() if _created_us(view) > page.after]
+        views = [
+            view
+            for view in self._archive.views()
+            if _created_us(view) > page.after and may_read(view.collection.name)
+        ]
         shown = views[: page.size]
         return collections_pb2.ListCollectionsResponse(
             collections=[self._message(view) for view in shown],

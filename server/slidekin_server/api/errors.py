@@ -10,6 +10,11 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from slidekin_server.access.errors import (
+    IdentityProviderError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from slidekin_server.api.validation import InvalidRequestError, Violation
 from slidekin_server.archive.errors import (
     AlreadyExistsError,
@@ -111,6 +116,23 @@ def _(error: InvalidArgumentError) -> status_pb2.Status:
 @status_of.register
 def _(error: ParameterError) -> status_pb2.Status:
     return _invalid([Violation(error.field, error.reason)], "INVALID_FIELD")
+
+
+@status_of.register
+def _(error: UnauthenticatedError) -> status_pb2.Status:
+    return _status(code_pb2.UNAUTHENTICATED, str(error), error.reason)
+
+
+@status_of.register
+def _(error: IdentityProviderError) -> status_pb2.Status:
+    return _unavailable(str(error), "IDENTITY_PROVIDER_UNAVAILABLE", error.retry_after_s)
+
+
+@status_of.register
+def _(error: PermissionDeniedError) -> status_pb2.Status:
+    return _status(
+        code_pb2.PERMISSION_DENIED, str(error), "PERMISSION_DENIED", metadata=error.metadata
+    )
 
 
 @status_of.register
@@ -314,7 +336,8 @@ def _status(
     metadata: dict[str, str] | None = None,
 ) -> status_pb2.Status:
     status = status_pb2.Status(code=code, message=_shortened(message, _MAX_MESSAGE_BYTES))
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+    facts = {name: _shortened(value, _MAX_TEXT_BYTES) for name, value in (metadata or {}).items()}
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=facts)
     for detail in (info, *details):
         status.details.add().Pack(detail)
     return status

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from slidekin.v1 import (
-    admin_pb2,
     admin_pb2_grpc,
-    collections_pb2,
     collections_pb2_grpc,
-    search_pb2,
     search_pb2_grpc,
-    slides_pb2,
     slides_pb2_grpc,
 )
+from slidekin_server.api import permissions
 from slidekin_server.api.admin import AdminServicer
 from slidekin_server.api.collections import CollectionServicer
+from slidekin_server.api.interceptors.access import AccessLayer, Identifies
 from slidekin_server.api.interceptors.errors import ErrorMapper
 from slidekin_server.api.interceptors.layers import CallLayers
 from slidekin_server.api.interceptors.observer import CallObserver
@@ -41,11 +40,7 @@ from slidekin_server.archive.workers import Workers
 from slidekin_server.config import Limits
 from slidekin_server.telemetry import Metrics, StartSpan
 
-SERVICES = tuple(
-    descriptor.full_name
-    for module in (collections_pb2, slides_pb2, search_pb2, admin_pb2)
-    for descriptor in module.DESCRIPTOR.services_by_name.values()
-)
+SERVICES = tuple(service.full_name for service in permissions.SERVICES)
 """Full names of the contract's services."""
 
 
@@ -66,6 +61,7 @@ class Parts:
     profiles: Mapping[str, Profile]
     version: str
     models: ServedModels
+    identifies: Identifies
 
 
 def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
@@ -78,7 +74,14 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
     limits, models = parts.limits, parts.models
     server = aio.server(
         interceptors=[
-            CallLayers([CallObserver(parts.metrics), CallTracer(parts.start_span), ErrorMapper()])
+            CallLayers(
+                [
+                    CallObserver(parts.metrics),
+                    CallTracer(parts.start_span),
+                    ErrorMapper(),
+                    AccessLayer(parts.identifies),
+                ]
+            )
         ],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
@@ -147,20 +150,26 @@ class ListenError(OSError):
     """Nothing can listen at the configured address."""
 
 
-def listen(server: aio.Server, *, host: str, port: int) -> int:
+def listen(
+    server: aio.Server, *, host: str, port: int, credentials: grpc.ServerCredentials | None = None
+) -> int:
     """Bind a server and return its port.
 
     Args:
         server: The server, not started.
         host: Address to listen on.
         port: TCP port; 0: a free one.
+        credentials: Encrypt with these; None: do not encrypt.
 
     Raises:
         ListenError: The address cannot be had, for example since the port is taken.
     """
     shown = f"[{host}]" if ":" in host else host
     try:
-        bound = server.add_insecure_port(f"{shown}:{port}")
+        if credentials is None:
+            bound = server.add_insecure_port(f"{shown}:{port}")
+        else:
+            bound = server.add_secure_port(f"{shown}:{port}", credentials)
     except RuntimeError:
         bound = 0
     if not bound:

@@ -23,8 +23,8 @@ import structlog
 PLAIN_KEYS = frozenset({
     "address", "bundle", "canary_codes", "canary_texture_bits", "code", "collections", "count",
     "duration_s", "encoder_state", "event", "exception", "fingerprint", "frames", "host",
-    "index_version", "k", "level", "logger", "method", "mode", "patches", "peer", "pid", "port",
-    "problem", "reason", "request_id", "schema", "sequence", "signal", "size_bytes",
+    "identity", "index_version", "k", "level", "logger", "method", "mode", "patches", "peer",
+    "pid", "port", "problem", "reason", "request_id", "schema", "sequence", "signal", "size_bytes",
     "slide_number", "slides", "snapshot", "stage", "timestamp", "trace_id", "url",
     "version",
 })  # fmt: skip

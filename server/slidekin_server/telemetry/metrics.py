@@ -110,6 +110,11 @@ class Metrics:
             "store_disk_free_bytes", "Bytes that the store's file system has left for the service."
         )
         self.disk_size = gauge("store_disk_size_bytes", "Bytes of the store's file system.")
+        self.certificate_expiry = gauge(
+            "certificate_expiry_timestamp_seconds",
+            "Until when a certificate in use is valid, in seconds since 1970.",
+            "certificate",
+        )
         self.index_versions = counter("index_versions", "Index versions made since the start.")
         self.spans = counter(
             "spans", "Spans of traces, by whether the collector took them.", "result"

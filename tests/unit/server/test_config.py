@@ -44,7 +44,7 @@ def test_every_option_of_the_reference_file_is_explained():
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path):
-    file = written(tmp_path, "listen: {host: 0.0.0.0, port: 1}\nsearch: {threads: 3}\n")
+    file = written(tmp_path, "listen: {host: 127.0.0.2, port: 1}\nsearch: {threads: 3}\n")
     settings = load_settings(
         file,
         {
@@ -55,7 +55,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_p
             "OTHERS": "are none of ours",
         },
     )
-    assert (settings.listen.host, settings.listen.port) == ("0.0.0.0", 2)
+    assert (settings.listen.host, settings.listen.port) == ("127.0.0.2", 2)
     assert settings.search.threads == settings.search.thread_count == 3
     assert settings.search.default_profile.include_seed_key is False
     assert settings.triton.timeout_s == 0.5

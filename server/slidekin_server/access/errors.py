@@ -1,0 +1,39 @@
+"""What goes wrong where callers are told apart."""
+
+from __future__ import annotations
+
+
+class AccessError(Exception):
+    """The root of this package's errors."""
+
+
+class AccessSetupError(AccessError):
+    """A file or setting that access depends on cannot be used; says which and the cure."""
+
+
+class UnauthenticatedError(AccessError):
+    """The caller did not show who they are."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class IdentityProviderError(AccessError):
+    """Whether a token is right cannot be told now: its provider does not answer."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PermissionDeniedError(AccessError):
+    """The caller is known and may not do this."""
+
+    def __init__(self, message: str, *, identity: str, permission: str, collection: str) -> None:
+        super().__init__(message)
+        self.metadata = {
+            "identity": identity,
+            "permission": permission,
+            "collection": collection,
+        }

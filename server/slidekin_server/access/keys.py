@@ -1,0 +1,126 @@
+"""API keys while the service runs: who shows which, and when each was used last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from slidekin_server.access.errors import AccessSetupError, UnauthenticatedError
+from slidekin_server.access.key_file import KeyFile, StoredKey, key_id, write_private
+from slidekin_server.telemetry import get_logger
+
+_USE_KEPT_EVERY = timedelta(seconds=10)
+
+_log = get_logger(__name__)
+
+
+class KeyRing:
+    """The keys that open the service.
+
+    Calls are looked up in memory. ``refresh`` brings in what commands changed, and writes down when
+    keys were used: at most every ten seconds, into a file of its own, so that the commands alone
+    change the keys.
+
+    Args:
+        folder: Of access.
+
+    Raises:
+        AccessSetupError: There are keys that cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = KeyFile(folder)
+        self._use = LastUse(folder)
+        self._seen = self._stamp()
+        self._keys = {key.key_id: key for key in self._file.read()}
+
+    def find(self, text: str) -> StoredKey:
+        """Return the key that somebody shows.
+
+        Raises:
+            UnauthenticatedError: It opens nothing; says why to those who hold its secret only.
+        """
+        number = key_id(text)
+        key = self._keys.get(number or "")
+        if key is None or not key.matches(text):
+            raise UnauthenticatedError(
+                "the API key is not known here: ask for one made by `slidekin-server keys create`",
+                reason="API_KEY_UNKNOWN",
+            )
+        now = datetime.now(UTC)
+        state = key.state(now)
+        if state != "active":
+            raise UnauthenticatedError(
+                f"the API key {key.key_id} of {key.name} is {state}: ask for a new one made by "
+                "`slidekin-server keys create`",
+                reason=f"API_KEY_{state.upper()}",
+            )
+        self._use.note(key.key_id, now)
+        return key
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def refresh(self) -> None:
+        """Bring in what commands changed; write down last uses. Blocks; never raises."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            try:
+                self._keys = {key.key_id: key for key in self._file.read()}
+                _log.info("api keys read", count=len(self._keys))
+            except AccessSetupError:
+                # Those that are known keep their doors: a torn file must not lock everybody out.
+                _log.error("api keys unreadable", exc_info=True)
+            self._seen = stamp
+        self._use.save()
+
+    def close(self) -> None:
+        """Write down last uses."""
+        self._use.save(at_once=True)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            state = self._file.path.stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_ctime_ns, state.st_size
+
+
+class LastUse:
+    """When each key was used last; a file beside the keys, which only the service writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "keys-used.json"
+        self._times = self.read(folder)
+        self._changed = False
+        self._saved = datetime.min.replace(tzinfo=UTC)
+
+    @staticmethod
+    def read(folder: Path) -> dict[str, str]:
+        """Return the times, in ISO 8601, by the keys' ids; none where there is nothing to read."""
+        with contextlib.suppress(OSError, ValueError):
+            stated = json.loads((folder / "keys-used.json").read_text(encoding="utf-8"))
+            if isinstance(stated, Mapping):
+                return {str(number): str(time) for number, time in stated.items()}
+        return {}
+
+    def note(self, number: str, time: datetime) -> None:
+        """Remember a use."""
+        self._times[number] = time.isoformat(timespec="seconds")
+        self._changed = True
+
+    def save(self, *, at_once: bool = False) -> None:
+        """Write the times down where they changed and the last time is a while ago."""
+        now = datetime.now(UTC)
+        if not self._changed or (now - self._saved < _USE_KEPT_EVERY and not at_once):
+            return
+        self._changed = False
+        self._saved = now
+        try:
+            write_private(self._path, json.dumps(dict(self._times), indent=2) + "\n")
+        except OSError:
+            # A full disk: the time of a use is worth no refused call.
+            _log.warning("last uses of api keys not written", exc_info=True)

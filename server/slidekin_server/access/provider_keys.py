@@ -1,0 +1,146 @@
+"""The public keys of an OpenID Connect provider: asked for in threads, kept, asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from slidekin_server.access.errors import AccessSetupError, IdentityProviderError
+from slidekin_server.telemetry import get_logger
+
+_DISCOVERY = "/.well-known/openid-configuration"
+_MAX_DISCOVERY_BYTES = 1024 * 1024
+_PAUSE_S = 5.0
+"""At least, between two times that somebody's unknown key or a failure has the provider asked."""
+_TRUSTED_S = 24 * 3600.0
+"""How long keys count while the provider is away: one that it withdrew is not seen meanwhile."""
+
+_log = get_logger(__name__)
+
+
+class ProviderKeys:
+    """The keys of one provider.
+
+    Args:
+        issuer: As tokens state it.
+        jwks_url: Where the keys are; None: where the issuer's discovery document says.
+        ca_file: Certificates that vouch for the provider; None: the system's.
+        refresh_s: Age in seconds after which they are asked for again, while the old ones serve.
+        timeout_s: Of one request.
+        clock: Monotonic seconds.
+
+    Raises:
+        AccessSetupError: The file of certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        jwks_url: str | None,
+        ca_file: Path | None,
+        refresh_s: float,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._issuer = issuer
+        self._jwks_url = jwks_url
+        self._refresh_s = refresh_s
+        self._timeout_s = timeout_s
+        self._clock = clock
+        try:
+            self._ssl = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        except OSError as error:
+            raise AccessSetupError(
+                f"access.oidc.ca_file: {ca_file} cannot be used ({error.strerror or error}): it "
+                "must hold certificates as PEM"
+            ) from None
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._got_at = self._asked_at = -float("inf")
+        self._asking: asyncio.Task[None] | None = None
+
+    async def find(self, key_id: str | None) -> jwt.PyJWK | None:
+        """Return a key; None where the provider has none of that id.
+
+        Raises:
+            IdentityProviderError: The provider would have to say, and does not answer.
+        """
+        known = self._known(key_id)
+        age_s = self._clock() - self._got_at
+        if known is not None and age_s < self._refresh_s:
+            return known
+        if self._clock() - self._asked_at >= _PAUSE_S:
+            self._ask()
+        if known is not None and age_s < _TRUSTED_S:
+            return known
+        # Whoever waits does not end the asking for the others with their own call.
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+        known = self._known(key_id)
+        if self._got_at < self._asked_at or self._clock() - self._got_at >= _TRUSTED_S:
+            raise IdentityProviderError(
+                f"the identity provider {self._issuer} does not answer, so the token cannot be "
+                "checked; API keys and certificates still work",
+                retry_after_s=_PAUSE_S,
+            )
+        return known
+
+    async def close(self) -> None:
+        """Wait for a request under way."""
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+
+    def _known(self, key_id: str | None) -> jwt.PyJWK | None:
+        if key_id is None and len(self._keys) == 1:
+            # A provider with one key may leave its id out.
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id)
+
+    def _ask(self) -> None:
+        if self._asking is None or self._asking.done():
+            self._asked_at = self._clock()
+            self._asking = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._get)
+        except (OSError, ValueError, jwt.PyJWTError) as error:
+            _log.error(
+                "identity provider does not answer", url=self._issuer, problem=type(error).__name__
+            )
+            return
+        if set(found) != set(self._keys):
+            _log.info("identity provider keys read", url=self._issuer, count=len(found))
+        self._keys = found
+        self._got_at = self._clock()
+
+    def _get(self) -> dict[str | None, jwt.PyJWK]:
+        if self._jwks_url is None:
+            self._jwks_url = self._discovered()
+        client = jwt.PyJWKClient(
+            self._jwks_url, cache_jwk_set=False, timeout=self._timeout_s, ssl_context=self._ssl
+        )
+        keys = client.get_jwk_set().keys
+        return {key.key_id: key for key in keys if key.public_key_use in {"sig", None}}
+
+    def _discovered(self) -> str:
+        url = self._issuer.rstrip("/") + _DISCOVERY
+        # The settings admit https, and http on loopback only.
+        with urllib.request.urlopen(  # noqa: S310
+            url, timeout=self._timeout_s, context=self._ssl
+        ) as answer:
+            stated: Any = json.loads(answer.read(_MAX_DISCOVERY_BYTES))
+        if not isinstance(stated, dict) or stated.get("issuer") != self._issuer:
+            raise ValueError("the discovery document is another issuer's")
+        found = str(stated.get("jwks_uri", ""))
+        if not found.startswith("https://") and not self._issuer.startswith("http://"):
+            raise ValueError("the discovery document names no encrypted address of keys")
+        return found

@@ -1,0 +1,123 @@
+"""Asks who is calling, and lets through what they may do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from slidekin_server.access.authenticator import Peer, Principal
+from slidekin_server.access.errors import PermissionDeniedError
+from slidekin_server.access.roles import EVERYTHING, Role, set_grants
+from slidekin_server.api.interceptors.layers import Call, Watch
+from slidekin_server.api.permissions import RULES, Reach, Rule
+from slidekin_server.archive.names import ANY_COLLECTION, collection_name
+from slidekin_server.callers import Caller, Urgency, set_caller
+
+_ALL = "all collections"
+_BULK = frozenset(
+    f"/slidekin.v1.{method}"
+    for method in (
+        "AdminService/CheckSnapshot",
+        "AdminService/CreateSnapshot",
+        "CollectionService/FinishReindex",
+        "CollectionService/StartReindex",
+        "SlideService/AddSlide",
+        "SlideService/ExportSlides",
+    )
+)
+
+
+class Identifies(Protocol):
+    """Says who a call is from."""
+
+    async def identify(self, metadata: Sequence[tuple[str, str | bytes]], peer: Peer) -> Principal:
+        """Return them; raises an ``AccessError`` where they do not say it."""
+
+
+class AccessLayer:
+    """Who is calling is asked before the handler runs, what they may do before it sees a request.
+
+    Args:
+        identifies: Says who a call is from.
+    """
+
+    def __init__(self, identifies: Identifies) -> None:
+        self._identifies = identifies
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[Watch | None]:
+        """Guard a call."""
+        rule = RULES.get(call.method)
+        if rule is not None and rule.reach is Reach.PUBLIC:
+            yield None
+            return
+        context = call.context
+        principal = await self._identifies.identify(
+            tuple(context.invocation_metadata() or ()), context.auth_context()
+        )
+        urgency = Urgency.BULK if call.method in _BULK else Urgency.INTERACTIVE
+        set_caller(Caller(principal.identity, urgency))
+        set_grants(principal.grants)
+        structlog.contextvars.bind_contextvars(identity=principal.identity)
+        yield _watch(call.method, rule, principal)
+
+
+def _watch(method: str, rule: Rule | None, principal: Principal) -> Watch | None:
+    """Return what looks at the requests; None where there is nothing to look for.
+
+    Raises:
+        PermissionDeniedError: The caller may not call the method, whatever the request.
+    """
+    if rule is None:
+        raise PermissionDeniedError(
+            f"{method} states no permission, so nobody may call it",
+            identity=principal.identity,
+            permission="",
+            collection="",
+        )
+    grants = principal.grants
+    # They may do all there is to do: what is wrong with a request, its handler says.
+    if rule.reach is Reach.KNOWN or grants == EVERYTHING:
+        return None
+    if rule.reach is Reach.VISIBLE:
+        _require(grants.allow_somewhere(rule.role), principal, rule.role, "any collection")
+        return None
+    if rule.reach is Reach.SERVICE:
+        _require(grants.allow_everywhere(rule.role), principal, rule.role, _ALL)
+        return None
+    return _first(rule, principal)
+
+
+def _first(rule: Rule, principal: Principal) -> Watch:
+    looked = False
+
+    async def look(request: Any) -> None:  # noqa: ANN401  any message of the contract
+        nonlocal looked
+        if looked:
+            return
+        collection = rule.collection(request)
+        if collection == ANY_COLLECTION:
+            _require(principal.grants.allow_everywhere(rule.role), principal, rule.role, _ALL)
+        else:
+            allowed = principal.grants.allow(rule.role, collection)
+            _require(allowed, principal, rule.role, collection_name(collection))
+        looked = True
+
+    return look
+
+
+def _require(allowed: bool, principal: Principal, role: Role, where: str) -> None:  # noqa: FBT001
+    if allowed:
+        return
+    pattern = {_ALL: "*", "any collection": "COLLECTION"}.get(where, where.rpartition("/")[2])
+    raise PermissionDeniedError(
+        f"{principal.identity} lacks the role {role.text} for {where}: an administrator can give "
+        f"it with access.grants in the service's settings, or with a key made by `slidekin-server "
+        f"keys create NAME --role {role.text} --collection '{pattern}'`",
+        identity=principal.identity,
+        permission=role.text,
+        collection=where,
+    )

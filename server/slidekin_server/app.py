@@ -17,18 +17,22 @@ from grpc import aio
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from slidekin_server.access.setup import open_access
+from slidekin_server.admission import Bounds, Gate, InFlight, Turns
+from slidekin_server.api.interceptors.admission import Admission
+from slidekin_server.api.patience import Patience
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.server import SERVICES, Parts, build_server, listen
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
 from slidekin_server.archive.options import DEFAULT, Profile, profiles
+from slidekin_server.archive.pipeline import Pipeline
 from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.archive.search import Searcher, SearchSettings
 from slidekin_server.archive.served import ServedModel, ServedModels, encoders_ready
 from slidekin_server.archive.workers import Workers
 from slidekin_server.bundle import ModelBundle, load_bundle
-from slidekin_server.config import Settings
+from slidekin_server.config import AdmissionSettings, Settings
 from slidekin_server.encoding import Encoder, EncoderStatus, ImageLimits
 from slidekin_server.index import GuidedParameters
 from slidekin_server.model_store import ActiveModel, load_store
@@ -157,24 +161,24 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         )
         stack.callback(exposition.close)
         start_span = stack.enter_context(_spans(settings, metrics))
-        workers = Workers(settings.search.thread_count)
+        bulk_every = settings.admission.bulk_every
+        workers = Workers(settings.search.thread_count, bulk_every=bulk_every, metrics=metrics)
         stack.callback(workers.close)
+        in_flight, gate = _admission(settings.admission, settings.search.thread_count, metrics)
+        pipeline = Pipeline(settings.admission.max_patches_in_flight_per_stream, in_flight)
         readiness = Readiness(SERVICES, with_encoders=bool(bundles))
         metrics.watch(ready=lambda: readiness.ready, store=settings.storage.path)
         await readiness.start()
         models = ServedModels(await _served(settings, bundles, metrics, readiness, stack), active)
         archive = Archive(store, metrics)
         parts = Parts(
+            admission=Admission(gate),
+            patience=Patience(settings.admission.idle_timeout_s),
             archive=archive,
             backup=Backup(store, snapshots, metrics),
-            ingest=SlideIngest(
-                archive,
-                workers,
-                metrics,
-                window=settings.limits.max_patches_in_flight_per_stream,
-            ),
+            ingest=SlideIngest(archive, workers, metrics, pipeline),
             reindexer=Reindexer(archive.shelf),
-            searcher=Searcher(archive, workers, metrics, _search_settings(settings)),
+            searcher=Searcher(archive, workers, metrics, pipeline, _search_settings(settings)),
             workers=workers,
             metrics=metrics,
             start_span=start_span,
@@ -214,6 +218,26 @@ def _spans(settings: Settings, metrics: Metrics) -> contextlib.AbstractContextMa
     return exported_spans(export, metrics)
 
 
+def _admission(
+    settings: AdmissionSettings, search_threads: int, metrics: Metrics
+) -> tuple[InFlight, Gate]:
+    """Return what bounds the patches, and what admits the calls."""
+    in_flight = InFlight(
+        Bounds(settings.max_patches_in_flight, settings.max_patches_in_flight_each),
+        Bounds(settings.max_image_bytes_in_flight, settings.max_image_bytes_in_flight_each),
+        metrics,
+    )
+    gate = Gate(
+        streams=Bounds(settings.max_streams, settings.max_streams_each),
+        calls=Bounds(settings.max_calls, settings.max_calls_each),
+        in_flight=in_flight,
+        search_threads=search_threads,
+        max_wait_s=settings.max_wait_s,
+        metrics=metrics,
+    )
+    return in_flight, gate
+
+
 def _bundles(settings: Settings) -> tuple[ModelBundle, ...]:
     model = settings.model
     if model.store is not None:
@@ -238,7 +262,12 @@ async def _served(
         told.add(task)
         task.add_done_callback(told.discard)
 
-    turns = asyncio.Semaphore(settings.triton.max_in_flight)
+    turns = Turns(
+        "encoder",
+        settings.triton.max_in_flight,
+        bulk_every=settings.admission.bulk_every,
+        metrics=metrics,
+    )
     for bundle in bundles:
         encoder = Encoder(
             bundle,
@@ -264,7 +293,6 @@ def _search_settings(settings: Settings) -> SearchSettings:
     default = settings.search.default_profile
     return SearchSettings(
         scan_threads=settings.search.thread_count,
-        window=settings.limits.max_patches_in_flight_per_stream,
         min_hits=default.min_hits,
         exact_limit=default.exact_limit,
     )

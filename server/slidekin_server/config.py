@@ -223,8 +223,6 @@ class Limits(_Section):
     max_patches_per_slide: Positive = 10_000
     max_k: Positive = 1000
     max_hits_per_patch: Positive = 15_000
-    max_open_streams: Positive = 64
-    max_patches_in_flight_per_stream: Positive = 8
 
     @model_validator(mode="after")
     def _fits_a_message(self) -> Limits:
@@ -237,6 +235,23 @@ class Limits(_Section):
                 )
                 raise ValueError(msg)
         return self
+
+
+class AdmissionSettings(_Section):
+    """How much is taken at once, and how it is shared."""
+
+    max_streams: Positive = 64
+    max_streams_each: Positive = 48
+    max_calls: Positive = 256
+    max_calls_each: Positive = 192
+    max_patches_in_flight_per_stream: Positive = 8
+    max_patches_in_flight: Positive = 256
+    max_patches_in_flight_each: Positive = 192
+    max_image_bytes_in_flight: Positive = 256 * _MIB
+    max_image_bytes_in_flight_each: Positive = 192 * _MIB
+    bulk_every: Annotated[int, Field(ge=2)] = 8
+    max_wait_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 120.0
 
 
 class DefaultProfile(_Section):
@@ -290,6 +305,7 @@ class Settings(_Section):
     model: Model = Model()
     triton: Triton = Triton()
     limits: Limits = Limits()
+    admission: AdmissionSettings = AdmissionSettings()
     search: Search = Search()
     logging: Logging = Logging()
     tracing: Tracing = Tracing()

@@ -15,6 +15,12 @@ from slidekin_server.access.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
+from slidekin_server.admission import (
+    DeadlinePassedError,
+    DrainingError,
+    RefusedError,
+    StreamIdleError,
+)
 from slidekin_server.api.validation import InvalidRequestError, Violation
 from slidekin_server.archive.errors import (
     AlreadyExistsError,
@@ -49,7 +55,6 @@ DOMAIN = "slidekin"
 
 _LOADING_RETRY_S = 2.0
 _STORE_RETRY_S = 5.0
-_STREAMS_RETRY_S = 1.0
 _MODEL_RETRY_S = 0.1
 # A status travels as trailing metadata, of which gRPC takes 8 KiB: more, and the client gets
 # neither code nor reason. The message is there twice, once percent-encoded, the details in base64.
@@ -65,13 +70,6 @@ _CUT = " ..."
 _M = TypeVar("_M", bound=Message)
 
 _log = get_logger(__name__)
-
-
-class TooManyStreamsError(Exception):
-    """More streams are open than the service admits."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} streams are open, which is the limit; try again shortly")
 
 
 class IncompleteStreamError(Exception):
@@ -172,9 +170,24 @@ def _(error: ModelChangedError) -> status_pb2.Status:
 
 
 @status_of.register
-def _(error: TooManyStreamsError) -> status_pb2.Status:
-    retry = _retry(_STREAMS_RETRY_S)
-    return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), "TOO_MANY_STREAMS", retry)
+def _(error: RefusedError) -> status_pb2.Status:
+    retry = _retry(error.retry_after_s)
+    return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), error.reason.value, retry)
+
+
+@status_of.register
+def _(error: DrainingError) -> status_pb2.Status:
+    return _unavailable(str(error), error.reason.value, error.retry_after_s)
+
+
+@status_of.register
+def _(error: DeadlinePassedError) -> status_pb2.Status:
+    return _status(code_pb2.DEADLINE_EXCEEDED, str(error), "DEADLINE_PASSED")
+
+
+@status_of.register
+def _(error: StreamIdleError) -> status_pb2.Status:
+    return _status(code_pb2.DEADLINE_EXCEEDED, str(error), "STREAM_IDLE")
 
 
 @status_of.register

@@ -13,7 +13,8 @@ from slidekin.v1 import search_pb2, search_pb2_grpc
 from slidekin_server.api import messages
 from slidekin_server.api.options import OptionsReader
 from slidekin_server.api.patches import PatchReader
-from slidekin_server.api.streams import StreamGate, batches, first
+from slidekin_server.api.patience import Patience
+from slidekin_server.api.streams import batches, first
 from slidekin_server.api.validation import collection_id, refuse, slide_ids
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.collection import View
@@ -40,7 +41,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         *,
         limits: Limits,
         options: OptionsReader,
-        gate: StreamGate,
+        patience: Patience,
         models: ServedModels,
     ) -> None:
         self._archive = archive
@@ -49,7 +50,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         self._metrics = metrics
         self._limits = limits
         self._options = options
-        self._gate = gate
+        self._patience = patience
         self._models = models
 
     async def SearchSlide(  # type: ignore[override]  # noqa: N802  writes its answers itself
@@ -58,29 +59,30 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         context: ServicerContext[Any, Any],
     ) -> None:
         """Find slides that look like the one streamed in."""
-        with self._gate.open():
-            stream = aiter(request_iterator)
-            header = (await first(stream)).header
-            view = self._archive.view(collection_id("header.parent", header.parent))
-            options = self._read(view, header.options)
-            # Answers come from several tasks; a call takes one message at a time.
-            writing = asyncio.Lock()
+        stream = aiter(request_iterator)
+        header = (await first(stream)).header
+        view = self._archive.view(collection_id("header.parent", header.parent))
+        options = self._read(view, header.options)
+        # Answers come from several tasks; a call takes one message at a time.
+        writing = asyncio.Lock()
 
-            async def emit(answers: Sequence[PatchAnswer]) -> None:
-                bags = await self._bags(view, answers, options)
-                async with writing:
-                    for hits in bags:
-                        await context.write(search_pb2.SearchSlideResponse(patch_hits=hits))
+        async def emit(answers: Sequence[PatchAnswer]) -> None:
+            bags = await self._bags(view, answers, options)
+            async with writing:
+                for hits in bags:
+                    response = search_pb2.SearchSlideResponse(patch_hits=hits)
+                    await self._patience.write(context, response)
 
-            answer = await self._searcher.slides(
-                view,
-                options,
-                batches(stream, PatchReader(self._limits), self._metrics),
-                self._source(view, header.model_fingerprint, options, context),
-                emit,
-            )
-            ranked = await self._ranked(answer, options)
-            await context.write(search_pb2.SearchSlideResponse(ranked_slides=ranked))
+        answer = await self._searcher.slides(
+            view,
+            options,
+            batches(stream, PatchReader(self._limits), self._metrics),
+            self._source(view, header.model_fingerprint, options, context),
+            emit,
+        )
+        ranked = await self._ranked(answer, options)
+        response = search_pb2.SearchSlideResponse(ranked_slides=ranked)
+        await self._patience.write(context, response)
 
     async def SearchStoredSlide(  # noqa: N802
         self,

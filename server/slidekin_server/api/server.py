@@ -20,15 +20,16 @@ from slidekin_server.api import permissions
 from slidekin_server.api.admin import AdminServicer
 from slidekin_server.api.collections import CollectionServicer
 from slidekin_server.api.interceptors.access import AccessLayer, Identifies
+from slidekin_server.api.interceptors.admission import Admission
 from slidekin_server.api.interceptors.errors import ErrorMapper
-from slidekin_server.api.interceptors.layers import CallLayers
+from slidekin_server.api.interceptors.layers import CallLayers, Layer
 from slidekin_server.api.interceptors.observer import CallObserver
 from slidekin_server.api.interceptors.tracer import CallTracer
 from slidekin_server.api.options import OptionsReader
+from slidekin_server.api.patience import Patience
 from slidekin_server.api.readiness import Readiness
 from slidekin_server.api.search import SearchServicer
 from slidekin_server.api.slides import SlideServicer
-from slidekin_server.api.streams import StreamGate
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.backup import Backup
 from slidekin_server.archive.ingest import SlideIngest
@@ -48,6 +49,8 @@ SERVICES = tuple(service.full_name for service in permissions.SERVICES)
 class Parts:
     """What the servicers call."""
 
+    admission: Admission
+    patience: Patience
     archive: Archive
     backup: Backup
     ingest: SlideIngest
@@ -71,18 +74,16 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
         parts: What the servicers call.
         reflected: Offer server reflection.
     """
-    limits, models = parts.limits, parts.models
+    limits, models, patience = parts.limits, parts.models, parts.patience
+    layers: list[Layer] = [
+        CallObserver(parts.metrics),
+        CallTracer(parts.start_span),
+        ErrorMapper(),
+        AccessLayer(parts.identifies),
+        parts.admission,
+    ]
     server = aio.server(
-        interceptors=[
-            CallLayers(
-                [
-                    CallObserver(parts.metrics),
-                    CallTracer(parts.start_span),
-                    ErrorMapper(),
-                    AccessLayer(parts.identifies),
-                ]
-            )
-        ],
+        interceptors=[CallLayers(layers, patience)],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),
@@ -96,7 +97,6 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             ("grpc.so_reuseport", 0),
         ],
     )
-    gate = StreamGate(limits.max_open_streams)
     options = OptionsReader(parts.profiles, limits)
     collections_pb2_grpc.add_CollectionServiceServicer_to_server(
         CollectionServicer(parts.archive, parts.reindexer, parts.workers, models), server
@@ -110,7 +110,6 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             parts.metrics,
             limits=limits,
             options=options,
-            gate=gate,
             models=models,
         ),
         server,
@@ -123,7 +122,7 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             parts.metrics,
             limits=limits,
             options=options,
-            gate=gate,
+            patience=patience,
             models=models,
         ),
         server,

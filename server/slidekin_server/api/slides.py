@@ -12,7 +12,7 @@ from slidekin.v1 import slides_pb2, slides_pb2_grpc
 from slidekin_server.api import messages
 from slidekin_server.api.options import OptionsReader, read_filter
 from slidekin_server.api.patches import PatchReader, picture
-from slidekin_server.api.streams import StreamEnd, StreamGate, batches, first
+from slidekin_server.api.streams import StreamEnd, batches, first
 from slidekin_server.api.validation import (
     MAX_PAGE_SIZE,
     Page,
@@ -55,7 +55,6 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         *,
         limits: Limits,
         options: OptionsReader,
-        gate: StreamGate,
         models: ServedModels,
     ) -> None:
         self._archive = archive
@@ -65,7 +64,6 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         self._metrics = metrics
         self._limits = limits
         self._options = options
-        self._gate = gate
         self._models = models
 
     async def AddSlide(  # noqa: N802
@@ -74,31 +72,28 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         context: ServicerContext[Any, Any],
     ) -> slides_pb2.AddSlideResponse:
         """Add one slide: stored and visible on return, or not at all."""
-        with self._gate.open():
-            stream = aiter(request_iterator)
-            header = (await first(stream)).header
-            if header.for_reindex:
-                return await self._add_to_reindex(header, stream, context)
-            collection, incoming = self._incoming(header)
-            added = self._ingest.recognise(collection, incoming)
-            if added is not None:
-                return _added(added)
-            reader = PatchReader(
-                self._limits,
-                size_px=(incoming.facts.width_px, incoming.facts.height_px),
-                pictures=incoming.patch_pictures,
-            )
-            source = self._source(self._archive.view(collection).collection, header, context)
-            end = StreamEnd()
-            patches = await self._ingest.encode(
-                collection, incoming, batches(stream, reader, self._metrics, end=end), source
-            )
-            end.require(slide_name(collection, incoming.facts.slide_id), received=len(patches))
-            return _added(
-                await self._ingest.store(
-                    collection, incoming, patches, fingerprint=source.fingerprint
-                )
-            )
+        stream = aiter(request_iterator)
+        header = (await first(stream)).header
+        if header.for_reindex:
+            return await self._add_to_reindex(header, stream, context)
+        collection, incoming = self._incoming(header)
+        added = self._ingest.recognise(collection, incoming)
+        if added is not None:
+            return _added(added)
+        reader = PatchReader(
+            self._limits,
+            size_px=(incoming.facts.width_px, incoming.facts.height_px),
+            pictures=incoming.patch_pictures,
+        )
+        source = self._source(self._archive.view(collection).collection, header, context)
+        end = StreamEnd()
+        patches = await self._ingest.encode(
+            collection, incoming, batches(stream, reader, self._metrics, end=end), source
+        )
+        end.require(slide_name(collection, incoming.facts.slide_id), received=len(patches))
+        return _added(
+            await self._ingest.store(collection, incoming, patches, fingerprint=source.fingerprint)
+        )
 
     async def _add_to_reindex(
         self,
@@ -259,24 +254,23 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         context: ServicerContext[Any, Any],  # noqa: ARG002
     ) -> AsyncIterator[slides_pb2.ExportSlidesResponse]:
         """Stream slides with their codes; those deleted meanwhile are left out."""
-        with self._gate.open():
-            collection = collection_id("parent", request.parent)
-            slide_filter = read_filter(request.filter, collection_id=collection)
-            view = self._archive.view(collection)
-            for record in await self._workers.read(view.facts.select, slide_filter):
-                try:
-                    now, stored = await self._workers.read(
-                        self._archive.stored, collection, record.facts.slide_id
-                    )
-                except NotFoundError:
-                    continue
-                if now.collection.fingerprint != view.collection.fingerprint:
-                    raise ModelChangedError(collection_name(collection))
-                yield slides_pb2.ExportSlidesResponse(
-                    slide=messages.slide(stored.record),
-                    patches=await self._workers.read(messages.patch_batch, stored.codes),
-                    model_fingerprint=view.collection.fingerprint,
+        collection = collection_id("parent", request.parent)
+        slide_filter = read_filter(request.filter, collection_id=collection)
+        view = self._archive.view(collection)
+        for record in await self._workers.read(view.facts.select, slide_filter):
+            try:
+                now, stored = await self._workers.read(
+                    self._archive.stored, collection, record.facts.slide_id
                 )
+            except NotFoundError:
+                continue
+            if now.collection.fingerprint != view.collection.fingerprint:
+                raise ModelChangedError(collection_name(collection))
+            yield slides_pb2.ExportSlidesResponse(
+                slide=messages.slide(stored.record),
+                patches=await self._workers.read(messages.patch_batch, stored.codes),
+                model_fingerprint=view.collection.fingerprint,
+            )
 
     async def GetThumbnails(  # noqa: N802
         self,

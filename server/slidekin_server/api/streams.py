@@ -1,13 +1,12 @@
-"""Client streams: a header first, then patches; a bounded number of them at a time."""
+"""Client streams: a header first, then patches."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from slidekin.v1 import search_pb2, slides_pb2
-from slidekin_server.api.errors import IncompleteStreamError, TooManyStreamsError
+from slidekin_server.api.errors import IncompleteStreamError
 from slidekin_server.api.patches import PatchReader
 from slidekin_server.api.validation import refuse
 from slidekin_server.archive.patches import Patch
@@ -15,33 +14,6 @@ from slidekin_server.telemetry import Metrics
 
 _Message = slides_pb2.AddSlideRequest | search_pb2.SearchSlideRequest
 _M = TypeVar("_M", slides_pb2.AddSlideRequest, search_pb2.SearchSlideRequest)
-
-
-class StreamGate:
-    """Admits streams up to a number: each holds memory for its window of patches.
-
-    Args:
-        limit: Streams open at most.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._opened = 0
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Hold a place while the block runs.
-
-        Raises:
-            TooManyStreamsError: None is free.
-        """
-        if self._opened >= self._limit:
-            raise TooManyStreamsError(self._limit)
-        self._opened += 1
-        try:
-            yield
-        finally:
-            self._opened -= 1
 
 
 async def first(messages: AsyncIterator[_M]) -> _M:

@@ -9,7 +9,7 @@ from slidekin_server.archive.archive import Added, Archive
 from slidekin_server.archive.errors import InvalidArgumentError
 from slidekin_server.archive.names import slide_name
 from slidekin_server.archive.patches import CodedPatch, Patch, PatchSource, stack
-from slidekin_server.archive.pipeline import for_each_chunk
+from slidekin_server.archive.pipeline import Pipeline
 from slidekin_server.archive.workers import Workers
 from slidekin_server.storage import Picture, Pictures, SlideFacts
 from slidekin_server.telemetry import Metrics, Stage, traced
@@ -35,12 +35,12 @@ class SlideIngest:
     """Adds slides: encodes while patches arrive, stores at the end or not at all."""
 
     def __init__(
-        self, archive: Archive, workers: Workers, metrics: Metrics, *, window: int
+        self, archive: Archive, workers: Workers, metrics: Metrics, pipeline: Pipeline
     ) -> None:
         self._archive = archive
         self._workers = workers
         self._metrics = metrics
-        self._window = window
+        self._pipeline = pipeline
 
     def recognise(self, collection_id: str, incoming: Incoming) -> Added | None:
         """Return the outcome where the header alone shows that the slide is held already.
@@ -70,12 +70,10 @@ class SlideIngest:
         """
         coded: list[CodedPatch] = []
 
-        async def encode(chunk: Sequence[Patch]) -> None:
-            for patch in chunk:
-                source.check(patch)
-                coded.append(await source.code(patch))
+        async def keep(codes: list[CodedPatch]) -> None:
+            coded.extend(codes)
 
-        await for_each_chunk(batches, encode, window=self._window)
+        await self._pipeline.run(batches, source.codes, keep)
         if not coded:
             name = slide_name(collection_id, incoming.facts.slide_id)
             raise InvalidArgumentError(

@@ -146,6 +146,12 @@ class PatchSource:
                 ) from error
         return CodedPatch(patch.index, patch.x_px, patch.y_px, content)
 
+    async def codes(self, patches: Sequence[Patch]) -> list[CodedPatch]:
+        """Return patches with their codes. Raises as ``check`` and ``code``."""
+        for patch in patches:
+            self.check(patch)
+        return [await self.code(patch) for patch in patches]
+
 
 def stack(patches: Sequence[CodedPatch]) -> PatchCodes:
     """Return patches as arrays, in the order given. There must be at least one."""

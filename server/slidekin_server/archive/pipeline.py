@@ -5,46 +5,73 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 
-from slidekin_server.archive.patches import Patch
+from slidekin_server.admission import Held, InFlight, current_ticket
+from slidekin_server.archive.patches import CodedPatch, Patch
 from slidekin_server.encoding import PatchImage
 
 CODES_PER_CHUNK = 16
 """Ready-made codes that travel together to a thread: a hop costs as much as searching a few."""
 
+Code = Callable[[Sequence[Patch]], Awaitable[list[CodedPatch]]]
+Use = Callable[[list[CodedPatch]], Awaitable[None]]
 
-async def for_each_chunk(
-    batches: AsyncIterable[Sequence[Patch]],
-    work: Callable[[Sequence[Patch]], Awaitable[None]],
-    *,
-    window: int,
-) -> None:
-    """Run ``work`` on chunks of a stream's patches, several at a time.
 
-    An image is a chunk of its own; ready-made codes travel ``CODES_PER_CHUNK`` at a time. The
-    stream is not read on while ``window`` chunks are under way, so gRPC's flow control reaches the
-    sender. The first failure, of the stream or of any chunk, ends all the others and is raised.
+class Pipeline:
+    """Runs streams of patches through coding and what follows it.
 
     Args:
-        batches: The stream.
-        work: What to do with a chunk; its patches are all images or all codes.
-        window: Chunks under way at most.
+        window: Chunks of one stream under way at most.
+        in_flight: Bounds the patches that have no code yet, over all streams.
     """
-    slots = asyncio.Semaphore(window)
 
-    async def run(chunk: Sequence[Patch]) -> None:
+    def __init__(self, window: int, in_flight: InFlight) -> None:
+        self._window = window
+        self._in_flight = in_flight
+
+    async def run(self, batches: AsyncIterable[Sequence[Patch]], code: Code, use: Use) -> None:
+        """Code the chunks of a stream's patches and use what comes of it, several at a time.
+
+        An image is a chunk of its own; ready-made codes travel ``CODES_PER_CHUNK`` at a time. The
+        stream is not read on while the window is full, or too much is in flight, so gRPC's flow
+        control reaches the sender. A reader who is slow fills the window of its own stream, and
+        nothing that is shared. The first failure, of the stream or of any chunk, ends all the
+        others and is raised.
+
+        Args:
+            batches: The stream.
+            code: Codes a chunk; its patches are all images or all codes.
+            use: What to do with a chunk's codes.
+        """
+        slots = asyncio.Semaphore(self._window)
+        ticket = current_ticket()
+
+        async def work(chunk: Sequence[Patch], held: Held) -> None:
+            try:
+                try:
+                    coded = await code(chunk)
+                finally:
+                    held.give_back()
+                await use(coded)
+            finally:
+                slots.release()
+
         try:
-            await work(chunk)
-        finally:
-            slots.release()
+            async with asyncio.TaskGroup() as tasks:
+                async for batch in batches:
+                    for chunk in _chunks(batch):
+                        await slots.acquire()
+                        held = await self._in_flight.take(
+                            ticket, patches=len(chunk), image_bytes=_image_bytes(chunk)
+                        )
+                        task = tasks.create_task(work(chunk, held))
+                        # One that is cancelled before its first step gives back nothing itself.
+                        task.add_done_callback(held.ended)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            async for batch in batches:
-                for chunk in _chunks(batch):
-                    await slots.acquire()
-                    tasks.create_task(run(chunk))
-    except BaseExceptionGroup as group:
-        raise _first(group) from None
+
+def _image_bytes(chunk: Sequence[Patch]) -> int:
+    return sum(len(patch.content.data) for patch in chunk if isinstance(patch.content, PatchImage))
 
 
 def _chunks(batch: Sequence[Patch]) -> list[Sequence[Patch]]:

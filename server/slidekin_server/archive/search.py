@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from slidekin_server.admission import current_ticket
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.collection import View
 from slidekin_server.archive.errors import InvalidArgumentError
 from slidekin_server.archive.options import QueryOptions, SlideFilter
 from slidekin_server.archive.patches import CodedPatch, Patch, PatchSource, stack, unstack
-from slidekin_server.archive.pipeline import CODES_PER_CHUNK, for_each_chunk
+from slidekin_server.archive.pipeline import CODES_PER_CHUNK, Pipeline
 from slidekin_server.archive.ranked import RankedAnswer, rank_slides
 from slidekin_server.archive.workers import Workers
 from slidekin_server.index import Admitted, search_patch
@@ -58,8 +59,6 @@ Emit = Callable[[Sequence[PatchAnswer]], Awaitable[None]]
 class SearchSettings:
     """What the operator sets of every search."""
 
-    window: int
-    """Chunks of one stream's patches under way at most."""
     min_hits: int = 1
     """HYBRID: a patch with fewer guided hits is searched exactly."""
     exact_limit: int = 100
@@ -72,11 +71,17 @@ class Searcher:
     """Searches collections, each call in one version from its first patch to its last."""
 
     def __init__(
-        self, archive: Archive, workers: Workers, metrics: Metrics, settings: SearchSettings
+        self,
+        archive: Archive,
+        workers: Workers,
+        metrics: Metrics,
+        pipeline: Pipeline,
+        settings: SearchSettings,
     ) -> None:
         self._archive = archive
         self._workers = workers
         self._metrics = metrics
+        self._pipeline = pipeline
         self._settings = settings
 
     async def slides(
@@ -101,7 +106,7 @@ class Searcher:
             EncodingError: A patch could not be encoded.
         """
         query = await self._begin(view, options)
-        await query.run(batches, source, emit)
+        await query.run(self._pipeline, batches, source, emit)
         return await query.rank()
 
     async def stored_slide(
@@ -129,7 +134,7 @@ class Searcher:
         async def once() -> AsyncIterable[Sequence[Patch]]:
             yield patches
 
-        await query.run(once(), source, _ignore)
+        await query.run(self._pipeline, once(), source, _ignore)
         return query.answers()
 
     async def _begin(self, view: View, options: QueryOptions) -> _Query:
@@ -185,19 +190,24 @@ class _Query:
         self._search_s = 0.0
 
     async def run(
-        self, batches: AsyncIterable[Sequence[Patch]], source: PatchSource, emit: Emit
+        self,
+        pipeline: Pipeline,
+        batches: AsyncIterable[Sequence[Patch]],
+        source: PatchSource,
+        emit: Emit,
     ) -> None:
         """Encode and search the patches of a stream."""
 
-        async def work(chunk: Sequence[Patch]) -> None:
-            for patch in chunk:
-                source.check(patch)
+        async def code(chunk: Sequence[Patch]) -> list[CodedPatch]:
             started = time.perf_counter()
-            coded = [await source.code(patch) for patch in chunk]
+            coded = await source.codes(chunk)
             self._encode_s += time.perf_counter() - started
+            return coded
+
+        async def search(coded: list[CodedPatch]) -> None:
             await emit(await self._search(coded))
 
-        await for_each_chunk(batches, work, window=self._settings.window)
+        await pipeline.run(batches, code, search)
 
     async def search_all(self, patches: Sequence[CodedPatch]) -> None:
         """Search patches whose codes are known."""
@@ -256,6 +266,7 @@ class _Query:
     def _bags(self, patches: Sequence[CodedPatch]) -> tuple[list[Bag], float]:
         """Return the patches' bags and the seconds it took; runs in a thread."""
         started = time.perf_counter()
+        ticket = current_ticket()
         snapshot, options = self._view.snapshot, self._index_options
         if options.mode is SearchMode.EXACT:
             # Together: the index is read once for all of them.
@@ -267,10 +278,11 @@ class _Query:
                 threads=self._settings.scan_threads,
             )
         else:
-            bags = [
-                search_patch(
-                    snapshot, patch.code.key, patch.code.texture, options, admitted=self._admitted
+            bags = []
+            for patch in patches:
+                ticket.require_wanted("all its patches were searched")
+                code = patch.code
+                bags.append(
+                    search_patch(snapshot, code.key, code.texture, options, admitted=self._admitted)
                 )
-                for patch in patches
-            ]
         return bags, time.perf_counter() - started

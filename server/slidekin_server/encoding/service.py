@@ -1,7 +1,8 @@
 """Encoding as the rest of the service sees it: images in, keys and textures out.
 
 Nothing is encoded unless the canary was right the last time it was asked. What is in flight at
-Triton is bounded over all callers, first come first served.
+Triton is bounded over all callers, who take turns: searches before ingest, and each caller alike.
+What would be late, or is wanted no more, is not sent.
 
 A request that has gone to Triton is never cancelled: Triton 2.51 can die of one that is cancelled
 while an ensemble works on it. Where its caller gives up, it goes on to its end unheard, and keeps
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slidekin_server.admission import AdmissionError, Turns
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.codes import keys_from_codes, textures_from_features
 from slidekin_server.telemetry import INFER, Metrics, Stage, get_logger, traced
@@ -76,7 +78,7 @@ class Encoder:
         bundle: ModelBundle,
         *,
         url: str,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         timeout_s: float,
         canary_interval_s: float,
         retry_interval_s: float,
@@ -155,6 +157,7 @@ class Encoder:
             EncoderBusyError: Triton's queue is full.
             EncoderTimeoutError: No answer in time.
             EncoderFaultError: Triton answered nonsense.
+            RefusedError, DeadlinePassedError: Its turn comes, or came, after the call's deadline.
         """
         start = time.perf_counter()
         outcome = "cancelled"
@@ -162,6 +165,9 @@ class Encoder:
             with traced(Stage.ENCODE.value, fingerprint=self._model_label):
                 patch = await self._encode(image, timeout_s)
             outcome = "ok"
+        except AdmissionError:
+            outcome = "late"
+            raise
         except EncodingError as error:
             outcome = error.outcome
             if isinstance(error, EncoderUnavailableError) and self._is_ready:
@@ -182,14 +188,14 @@ class Encoder:
         try:
             async with asyncio.timeout_at(deadline):
                 with self._metrics.encoder_waiting.track_inprogress():
-                    await self._turns.acquire()
+                    turn = await self._turns.take()
         except TimeoutError:
             raise EncoderTimeoutError("the encoders were busy with others until the end") from None
         if not self._is_ready:  # waiting may have been long
-            self._turns.release()
+            turn.end()
             self._require_ready()
         task = self._send(request)
-        task.add_done_callback(lambda _: self._turns.release())
+        task.add_done_callback(lambda _: turn.end())
         try:
             async with asyncio.timeout_at(deadline):
                 answer = await asyncio.shield(task)

@@ -7,6 +7,7 @@ from .metrics import (
     ExpositionError,
     Metrics,
     Stage,
+    Waiting,
     start_exposition,
 )
 from .notes import note, noted, open_notes
@@ -38,6 +39,7 @@ __all__ = [
     "TraceContext",
     "TraceExport",
     "TracingError",
+    "Waiting",
     "configure_logging",
     "exported_spans",
     "get_logger",

@@ -95,6 +95,28 @@ class Metrics:
         self.canary_checks = counter(
             "canary_checks", "Canary checks, by the state they found.", "result"
         )
+        self.admissions = counter(
+            "admissions", "Calls that asked to be admitted, by what they were told.", "result"
+        )
+        self.calls_admitted = gauge(
+            "calls_admitted", "Calls that were admitted and have not ended.", "kind"
+        )
+        self.patches_in_flight = gauge(
+            "patches_in_flight", "Patches that have arrived and have no code yet.", "urgency"
+        )
+        self.image_bytes_in_flight = gauge(
+            "image_bytes_in_flight", "Bytes of the images of these patches.", "urgency"
+        )
+        self.turns_waiting = gauge(
+            "turns_waiting", "Pieces of work that wait for their turn.", "stage", "urgency"
+        )
+        self.turn_wait_seconds = histogram(
+            "turn_wait_seconds",
+            "Time that a piece of work waited for its turn.",
+            _STAGE_BUCKETS_S,
+            "stage",
+            "urgency",
+        )
         self.collections = gauge("collections", "Collections held.")
         self.slides = gauge("slides", "Slides held in all collections.")
         self.patches = gauge("patches", "Patches held in all collections.")
@@ -150,12 +172,43 @@ class Metrics:
         """Count the time that a stage took."""
         self.stage_seconds.labels(stage.value).observe(seconds)
 
+    def waiting(self, stage: str, urgency: str) -> Waiting:
+        """Return what measures a wait for a turn."""
+        return Waiting(
+            self.turns_waiting.labels(stage, urgency), self.turn_wait_seconds.labels(stage, urgency)
+        )
+
     @contextlib.contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
         """Measure a stage. One that fails is not counted: its time says nothing of the others'."""
         start = time.perf_counter()
         yield
         self.observe_stage(stage, time.perf_counter() - start)
+
+
+class Waiting:
+    """One piece of work while it waits for its turn. May end in another thread."""
+
+    def __init__(self, waiting: Gauge, seconds: Histogram) -> None:
+        self._waiting = waiting
+        self._seconds = seconds
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """It waits."""
+        self._began = time.perf_counter()
+        self._waiting.inc()
+
+    def end(self) -> None:
+        """It waits no more."""
+        self._waiting.dec()
+        self._seconds.observe(time.perf_counter() - self._began)
+
+    def __enter__(self) -> None:
+        self.begin()
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 class ExpositionError(OSError):

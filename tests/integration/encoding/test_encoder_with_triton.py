@@ -25,6 +25,7 @@ from tests.triton_stack import (
 )
 from tests.unit.server.waiting import until
 
+from slidekin_server.admission import Turns
 from slidekin_server.bundle import ModelBundle, load_bundle
 from slidekin_server.codes import keys_from_codes, textures_from_features
 from slidekin_server.encoding import (
@@ -63,7 +64,10 @@ def with_encoder(bundle: ModelBundle, url: str, scenario: Callable, **options) -
     registry = CollectorRegistry()
 
     async def run():
-        options["turns"] = asyncio.Semaphore(options.pop("max_in_flight", 4))
+        metrics = Metrics(registry)
+        options["turns"] = Turns(
+            "encoder", options.pop("max_in_flight", 4), bulk_every=8, metrics=metrics
+        )
         chosen = {
             "timeout_s": 60.0,
             "canary_interval_s": 3600.0,
@@ -73,7 +77,7 @@ def with_encoder(bundle: ModelBundle, url: str, scenario: Callable, **options) -
             bundle,
             url=url,
             limits=ImageLimits(8 * 2**20, 4096 * 4096),
-            metrics=Metrics(registry),
+            metrics=metrics,
             **(chosen | options),
         )
         await encoder.start()

@@ -24,8 +24,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
             "max_thumbnail_bytes": 64 * 1024,
             "max_patches_per_slide": 200,
             "max_k": 50,
-            "max_open_streams": 4,
-        }
+        },
+        "admission": {"max_streams": 4, "max_streams_each": 4},
     }
     with ServiceProcess(folder, overrides) as running:
         yield running

@@ -15,6 +15,7 @@ from tests.unit.server.made_bundles import canary_answer, picture, write_bundle
 from tests.unit.server.triton_double import TritonDouble, triton_double
 from tests.unit.server.waiting import until
 
+from slidekin_server.admission import Turns
 from slidekin_server.bundle import ModelBundle, load_bundle
 from slidekin_server.codes import keys_from_codes, textures_from_features
 from slidekin_server.encoding import (
@@ -49,7 +50,10 @@ class Bench:
         self.registry = CollectorRegistry()
         self.heard: list[EncoderStatus] = []
         self._changed = asyncio.Event()
-        options["turns"] = asyncio.Semaphore(options.pop("max_in_flight", 4))
+        metrics = Metrics(self.registry)
+        options["turns"] = Turns(
+            "encoder", options.pop("max_in_flight", 4), bulk_every=8, metrics=metrics
+        )
         chosen = {
             "timeout_s": 20.0,
             "canary_interval_s": 3600.0,
@@ -59,7 +63,7 @@ class Bench:
             bundle,
             url=triton.url,
             limits=LIMITS,
-            metrics=Metrics(self.registry),
+            metrics=metrics,
             on_change=self._hear,
             **(chosen | options),
         )

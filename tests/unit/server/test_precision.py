@@ -12,6 +12,7 @@ from tests.unit.server.made_bundles import bundle_content, write_bundle
 from tests.unit.server.triton_double import TritonDouble, triton_double
 from tests.unit.server.waiting import until
 
+from slidekin_server.admission import Turns
 from slidekin_server.bundle import load_bundle
 from slidekin_server.encoding import Encoder, EncoderState, ImageLimits, NetworkRuntime
 from slidekin_server.telemetry import Metrics
@@ -25,15 +26,16 @@ def after_a_check(folder: Path, prepare: Callable[[TritonDouble], None]) -> Enco
     async def run() -> Encoder:
         async with triton_double() as triton:
             prepare(triton)
+            metrics = Metrics(CollectorRegistry())
             encoder = Encoder(
                 load_bundle(folder, allow_random_weights=False),
                 url=triton.url,
-                turns=asyncio.Semaphore(1),
+                turns=Turns("encoder", 1, bulk_every=8, metrics=metrics),
                 timeout_s=20.0,
                 canary_interval_s=3600.0,
                 retry_interval_s=3600.0,
                 limits=ImageLimits(8 * 2**20, 4096 * 4096),
-                metrics=Metrics(CollectorRegistry()),
+                metrics=metrics,
             )
             await encoder.start()
             await until(lambda: encoder.status.state is not EncoderState.STARTING)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
+from slidekin_server.api.patience import Patience
 from slidekin_server.api.validation import refuse
 
 Context = aio.ServicerContext[Any, Any]
@@ -31,6 +33,8 @@ class Call:
     method: str
     """Full name with its slashes, for example ``/slidekin.v1.SearchService/SearchSlide``."""
     context: Context
+    streams: bool = False
+    """Requests or responses are a stream: it is open for as long as its caller likes."""
 
 
 class Layer(Protocol):
@@ -63,10 +67,12 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
 
     Args:
         layers: The outermost first: it sees what all others raise.
+        patience: How long a caller is waited for who neither sends nor reads.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], patience: Patience | None = None) -> None:
         self._layers = layers
+        self._patience = patience or Patience(math.inf)
 
     async def intercept_service(
         self,
@@ -84,19 +90,24 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
         kind = _KINDS[streams, bool(handler.response_streaming)]
         behaviour = getattr(handler, kind.attribute)
         layered: Callable[..., Any]
+        open_ended = streams or bool(handler.response_streaming)
         if inspect.isasyncgenfunction(behaviour):
-
-            async def layered(request: Any, context: Context) -> AsyncIterator[object]:  # noqa: ANN401
+            # It writes what is yielded: were it to yield itself, it would be grpc that waits for a
+            # slow reader, out of the layers' reach.
+            async def layered(request: Any, context: Context) -> object:  # noqa: ANN401
                 async with AsyncExitStack() as stack:
-                    seen = await self._enter(stack, Call(method, context), request, streams)
+                    call = Call(method, context, open_ended)
+                    seen = await self._enter(stack, call, request, streams)
                     async with contextlib.aclosing(behaviour(seen, context)) as responses:
                         async for response in responses:
-                            yield response
+                            await self._patience.write(context, response)
+                return None
         else:
 
             async def layered(request: Any, context: Context) -> object:  # noqa: ANN401
                 async with AsyncExitStack() as stack:
-                    seen = await self._enter(stack, Call(method, context), request, streams)
+                    call = Call(method, context, open_ended)
+                    seen = await self._enter(stack, call, request, streams)
                     return await behaviour(seen, context)
 
         return kind.make(
@@ -119,7 +130,7 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             if watch is not None:
                 watches.append(watch)
         if streams:
-            return _watched(request, watches)
+            return _watched(self._patience.reading(request), watches)
         return await _seen(request, watches)
 
 

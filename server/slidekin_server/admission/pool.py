@@ -1,0 +1,120 @@
+"""Threads that take their work in fair order, and none that nobody waits for any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import ParamSpec, TypeVar, cast
+
+from slidekin_server.admission.line import FairLine
+from slidekin_server.admission.ticket import Ticket, current_ticket
+from slidekin_server.telemetry import Metrics, Waiting
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Job:
+    """One piece of work, and who hears of its end."""
+
+    def __init__(self, ticket: Ticket, work: Callable[[], object], waiting: Waiting) -> None:
+        self._ticket = ticket
+        self._work = work
+        self.waiting = waiting
+        self.future: Future[object] = Future()
+
+    def run(self, doing: str) -> None:
+        """Work, unless nobody waits; the future holds what came of it."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        started = time.monotonic()
+        try:
+            self._ticket.require_wanted(doing)
+            result = self._work()
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+        finally:
+            self._ticket.computed_s += time.monotonic() - started
+
+
+class FairPool:
+    """A pool of threads before one fair line.
+
+    Threads take their next piece themselves, so that none stands idle until the event loop has
+    time for it.
+
+    Args:
+        stage: Name of what they do, for metrics and the threads' own names.
+        threads: How many there are.
+        bulk_every: See ``FairLine``.
+        metrics: Where to count.
+    """
+
+    def __init__(self, stage: str, threads: int, *, bulk_every: int, metrics: Metrics) -> None:
+        self._stage = stage
+        self._metrics = metrics
+        self._line: FairLine[_Job] = FairLine(bulk_every=bulk_every)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"{stage}_{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run something in a thread, in the context of who asks.
+
+        Where who asks is cancelled, it is not begun any more; what was begun runs to its end.
+
+        Raises:
+            DeadlinePassedError: Its call ended, or was late, before it was begun.
+        """
+        ticket = current_ticket()
+        context = contextvars.copy_context()
+        waiting = self._metrics.waiting(self._stage, ticket.caller.urgency.name.lower())
+        job = _Job(ticket, partial(context.run, partial(function, *args, **kwargs)), waiting)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"the {self._stage} threads have ended")
+            place = self._line.join(ticket, job)
+            waiting.begin()
+            self._changed.notify()
+        try:
+            return cast("_T", await asyncio.wrap_future(job.future))
+        finally:
+            with self._changed:
+                if not place.left:
+                    self._line.leave(place)
+                    waiting.end()
+
+    def close(self) -> None:
+        """Wait for what runs, drop what waits."""
+        with self._changed:
+            self._closed = True
+            while (place := self._line.next()) is not None:
+                place.what.waiting.end()
+                place.what.future.cancel()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while (place := self._line.next()) is None:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                place.what.waiting.end()
+            place.what.run(f"{self._stage} began")
+            # Not kept while waiting: it may hold an index version.
+            del place

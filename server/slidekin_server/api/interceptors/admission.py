@@ -1,0 +1,93 @@
+"""Which calls are taken, for how long, and what is told of them to those who work for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from slidekin_server.admission import DrainingError, Gate, Kind, Ticket, set_ticket
+from slidekin_server.api.interceptors.layers import Call
+from slidekin_server.callers import Urgency, current_caller, set_caller
+
+# Whoever watches over a service must be answered however busy it is.
+_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+_SEARCHES = frozenset(
+    f"/slidekin.v1.SearchService/{name}"
+    for name in ("SearchSlide", "SearchStoredSlide", "SearchPatches")
+)
+_BULK = frozenset(f"/slidekin.v1.SlideService/{name}" for name in ("AddSlide", "ExportSlides"))
+_BRING_PATCHES = frozenset(
+    (
+        "/slidekin.v1.SearchService/SearchSlide",
+        "/slidekin.v1.SearchService/SearchPatches",
+        "/slidekin.v1.SlideService/AddSlide",
+    )
+)
+_RETRY_S = 2.0
+
+
+class Admission:
+    """Admits calls through a gate. Put it within what finds out who calls.
+
+    Args:
+        gate: Decides.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._open: set[asyncio.Timeout] = set()
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Admit a call."""
+        method = call.method
+        if method.startswith(_EXEMPT):
+            yield
+            return
+        urgency = Urgency.BULK if method in _BULK else Urgency.INTERACTIVE
+        caller = replace(current_caller(), urgency=urgency)
+        left_s = call.context.time_remaining()
+        ticket = Ticket(caller, None if left_s is None else time.monotonic() + left_s)
+        kind = Kind(
+            method,
+            streams=call.streams,
+            searches=method in _SEARCHES,
+            brings_patches=method in _BRING_PATCHES,
+        )
+        with self._gate.admitted(kind, ticket):
+            set_caller(caller)
+            set_ticket(ticket)
+            async with self._ended_by_drain():
+                yield
+
+    def drain(self) -> None:
+        """Take no call from now on."""
+        self._gate.drain()
+
+    async def ended(self) -> None:
+        """Return when no call is open any more."""
+        while self._open:  # noqa: ASYNC110  a matter of seconds, once in the service's life
+            await asyncio.sleep(0.05)
+
+    def end_calls(self) -> None:
+        """End what is open: each is told that the service stops, and does nothing more."""
+        for scope in tuple(self._open):
+            scope.reschedule(0.0)
+
+    @contextlib.asynccontextmanager
+    async def _ended_by_drain(self) -> AsyncIterator[None]:
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._open.add(scope)
+                try:
+                    yield
+                finally:
+                    self._open.discard(scope)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise DrainingError(retry_after_s=_RETRY_S) from None

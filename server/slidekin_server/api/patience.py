@@ -1,0 +1,63 @@
+"""How long a stream's other end is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc import aio
+
+from slidekin_server.admission import StreamIdleError
+
+
+class Patience:
+    """Ends streams whose other end does nothing: each holds a place, and memory.
+
+    Only waiting counts. A caller who waits for us may do so for as long as it takes.
+
+    Args:
+        idle_s: How long a message is waited for, and how long it may take to be read.
+    """
+
+    def __init__(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+
+    async def reading(self, requests: AsyncIterator[object]) -> AsyncIterator[object]:
+        """Yield what comes.
+
+        Raises:
+            StreamIdleError: Nothing came for too long.
+        """
+        stream = aiter(requests)
+        while True:
+            scope = self._scope()
+            try:
+                async with scope:
+                    request = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if not scope.expired():
+                    raise
+                raise StreamIdleError("nothing was sent", self._idle_s) from None
+            yield request
+
+    async def write(self, context: aio.ServicerContext[Any, Any], response: object) -> None:
+        """Send a response, as soon as there is room for it on its way.
+
+        Raises:
+            StreamIdleError: Those before it were not read for too long.
+        """
+        scope = self._scope()
+        try:
+            async with scope:
+                await context.write(response)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise StreamIdleError("what was answered was not read", self._idle_s) from None
+
+    def _scope(self) -> asyncio.Timeout:
+        return asyncio.timeout(None if math.isinf(self._idle_s) else self._idle_s)

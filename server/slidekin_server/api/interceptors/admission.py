@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from slidekin_server.admission import DrainingError, Gate, Kind, Ticket, set_ticket
 from slidekin_server.api.interceptors.layers import Call
-from slidekin_server.callers import Urgency, current_caller, set_caller
+from slidekin_server.callers import current_caller
 
 # Whoever watches over a service must be answered however busy it is.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
@@ -18,7 +17,6 @@ _SEARCHES = frozenset(
     f"/slidekin.v1.SearchService/{name}"
     for name in ("SearchSlide", "SearchStoredSlide", "SearchPatches")
 )
-_BULK = frozenset(f"/slidekin.v1.SlideService/{name}" for name in ("AddSlide", "ExportSlides"))
 _BRING_PATCHES = frozenset(
     (
         "/slidekin.v1.SearchService/SearchSlide",
@@ -47,10 +45,8 @@ class Admission:
         if method.startswith(_EXEMPT):
             yield
             return
-        urgency = Urgency.BULK if method in _BULK else Urgency.INTERACTIVE
-        caller = replace(current_caller(), urgency=urgency)
         left_s = call.context.time_remaining()
-        ticket = Ticket(caller, None if left_s is None else time.monotonic() + left_s)
+        ticket = Ticket(current_caller(), None if left_s is None else time.monotonic() + left_s)
         kind = Kind(
             method,
             streams=call.streams,
@@ -58,7 +54,6 @@ class Admission:
             brings_patches=method in _BRING_PATCHES,
         )
         with self._gate.admitted(kind, ticket):
-            set_caller(caller)
             set_ticket(ticket)
             async with self._ended_by_drain():
                 yield

@@ -26,6 +26,15 @@ _COMMON = frozenset({"image_decoder"})
 Served = Mapping[str, Mapping[str, ServedRuntime]]
 """By fingerprint and network."""
 _KINDS = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}
+_CODES = {
+    "codes_step": '\n      input_map { key: "CODES" value: "CODES" }',
+    "codes_input": ', { name: "CODES" data_type: TYPE_UINT8 dims: [ 64, 64 ] }',
+    "codes_warmup": '\n    inputs { key: "CODES" '
+    "value: { data_type: TYPE_UINT8 dims: [ 64, 64 ] zero_data: true } }",
+}
+"""On a CPU the texture network is given the codes, which it does not read, so that it follows the
+VQ-VAE: a lone patch then has all cores for one network after the other, where two at once would
+wait for each other's threads. On a GPU they run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ def _machine_values(options: RepositoryOptions) -> dict[str, str]:
         "images_per_forward": str(options.images_per_forward),
         "decoder_instances": str(options.decoder_instances),
         "response_cache": str(options.response_cache).lower(),
+        **{name: text if options.device == "cpu" else "" for name, text in _CODES.items()},
     }
 
 

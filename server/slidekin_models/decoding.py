@@ -83,7 +83,8 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
         background = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
         rgb = Image.alpha_composite(background, pixels).convert("RGB")
     else:
-        rgb = image.convert("RGB")
+        # Pillow would copy what is RGB already.
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
     if rgb.size != (PATCH_PX, PATCH_PX):
         rgb = rgb.resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC)
     return np.asarray(rgb, dtype=np.uint8)

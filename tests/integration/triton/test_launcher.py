@@ -212,6 +212,20 @@ def test_all_bundles_of_a_store_are_in_one_repository(demo_bundle: Path, tmp_pat
     assert "are the same model (000000000000)" in result.stderr
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_texture_follows_the_vqvae_on_a_cpu_alone(
+    demo_bundle: Path, tmp_path: Path, device: str
+) -> None:
+    render(demo_bundle, tmp_path / "repository", f"--device={device}")
+    for model in ("texture", "patch_encoder", "patch_encoder_raw"):
+        (path,) = tmp_path.glob(f"repository/{model}-*/config.pbtxt")
+        text = path.read_text(encoding="utf-8")
+        takes_codes = (
+            'input_map { key: "CODES"' in text or '{ name: "CODES"' in text.split("output")[0]
+        )
+        assert takes_codes == (device == "cpu"), path
+
+
 def test_an_empty_store_and_no_bundle_at_all_are_refused(tmp_path: Path) -> None:
     result = launcher("render", f"--store={tmp_path}", f"--out={tmp_path / 'out'}")
     assert "holds no bundle: build one with" in result.stderr

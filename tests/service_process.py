@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -85,11 +87,21 @@ class ServiceProcess:
                 if (answer.status == wanted) is serving:
                     return
 
+    def metric(self, name: str) -> float:
+        """A metric's value, by its name with its labels; 0 where it was not counted yet."""
+        with urllib.request.urlopen(self.metrics_url, timeout=30) as response:
+            text = response.read().decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
     def stop(self) -> int:
         """Ask it to end and return its exit code."""
-        process = self._running()
-        process.send_signal(signal.SIGTERM)
-        return self._ended(process)
+        self._running().send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for its end and return its exit code."""
+        return self._ended(self._running())
 
     def kill(self) -> None:
         """End it without warning."""
@@ -144,6 +156,7 @@ class ServiceProcess:
             "listen": {"host": "127.0.0.1", "port": 0},
             "metrics": {"host": "127.0.0.1", "port": 0},
             "storage": {"path": str(self.folder / "store")},
+            "shutdown_notice_s": 0.0,
             "shutdown_grace_s": 2.0,
         }
         for section, values in self.overrides.items():
@@ -167,6 +180,14 @@ class ServiceProcess:
                 raise TimeoutError(f"the service did not listen within {_START_TIMEOUT_S} s")
             time.sleep(0.02)
         return file.read_text(encoding="utf-8")
+
+
+def eventually(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    """Wait for what no call tells of: it is counted just after an answer is sent."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come about in {within_s} s"
+        time.sleep(0.02)
 
 
 def service_environment() -> dict[str, str]:

@@ -48,6 +48,8 @@ from slidekin_server.telemetry import (
     start_unrecorded,
 )
 
+_LAST_WORDS_S = 1.0
+
 _log = get_logger(__name__)
 
 
@@ -99,7 +101,6 @@ class _Service:
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Load the index, then serve until told to stop."""
-        parts = self._parts
         loading = asyncio.create_task(self._load())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -110,10 +111,24 @@ class _Service:
         finally:
             _log.info("stopping")
             stopping.cancel()
-            await parts.readiness.stop()
-            await self._server.stop(self._settings.shutdown_grace_s)
+            await self._drain()
             # A thread cannot be interrupted: what it builds is thrown away.
             await asyncio.wait({loading})
+
+    async def _drain(self) -> None:
+        """Let others take over, then let calls end, then end them."""
+        parts, settings = self._parts, self._settings
+        was_ready = parts.readiness.ready
+        await parts.readiness.stop()
+        if was_ready:
+            await asyncio.sleep(settings.shutdown_notice_s)
+        parts.admission.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.shutdown_grace_s):
+                await parts.admission.ended()
+        parts.admission.end_calls()
+        # What was just ended is still to be sent; besides that, only watchers of health are left.
+        await self._server.stop(_LAST_WORDS_S)
 
     async def _load(self) -> None:
         parts = self._parts
@@ -189,7 +204,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             models=models,
             identifies=access.identifies,
         )
-        server = build_server(parts, reflected=settings.reflection)
+        server = build_server(parts, settings.listen, reflected=settings.reflection)
         port = listen(
             server,
             host=settings.listen.host,

@@ -99,6 +99,8 @@ class Listen(_Section):
 
     host: Host = "127.0.0.1"
     port: Port = 50051
+    max_connection_age_s: Seconds = 1800.0
+    max_connection_age_grace_s: Seconds = 3600.0
 
 
 class TlsSettings(_Section):
@@ -310,6 +312,7 @@ class Settings(_Section):
     logging: Logging = Logging()
     tracing: Tracing = Tracing()
     reflection: bool = True
+    shutdown_notice_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     shutdown_grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
 
     @property

@@ -235,6 +235,8 @@ def _config(plan: Plan, models: Models, triton_url: str) -> str:
         "storage": {"path": str((plan.home / "data").resolve())},
         "model": {**models.settings, "allow_random_weights": True},
         "triton": {"url": triton_url},
+        # Nothing here sends calls elsewhere.
+        "shutdown_notice_s": 0,
     }
     return "# Written by `slidekin up`.\n" + json.dumps(settings, indent=2) + "\n"
 

@@ -38,7 +38,7 @@ from slidekin_server.archive.reindex import Reindexer
 from slidekin_server.archive.search import Searcher
 from slidekin_server.archive.served import ServedModels
 from slidekin_server.archive.workers import Workers
-from slidekin_server.config import Limits
+from slidekin_server.config import Limits, Listen
 from slidekin_server.telemetry import Metrics, StartSpan
 
 SERVICES = tuple(service.full_name for service in permissions.SERVICES)
@@ -67,11 +67,12 @@ class Parts:
     identifies: Identifies
 
 
-def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
+def build_server(parts: Parts, connections: Listen, *, reflected: bool) -> aio.Server:
     """Return a server that listens nowhere yet.
 
     Args:
         parts: What the servicers call.
+        connections: How old connections grow.
         reflected: Offer server reflection.
     """
     limits, models, patience = parts.limits, parts.models, parts.patience
@@ -93,6 +94,11 @@ def build_server(parts: Parts, *, reflected: bool) -> aio.Server:
             # Clients ping every 30 s, also between calls.
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.max_connection_age_ms", round(connections.max_connection_age_s * 1000)),
+            (
+                "grpc.max_connection_age_grace_ms",
+                round(connections.max_connection_age_grace_s * 1000),
+            ),
             # A second service on the same port would take half of the calls, silently.
             ("grpc.so_reuseport", 0),
         ],

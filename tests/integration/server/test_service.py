@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -22,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.paths import PROJECT
 from tests.service_calls import Calls, Failure, random_codes
-from tests.service_process import ServiceProcess, service_environment
+from tests.service_process import ServiceProcess, eventually, service_environment
 
 from slidekin.v1 import admin_pb2, collections_pb2, search_pb2, slides_pb2
 
@@ -44,13 +41,6 @@ def health(channel: grpc.Channel, service: str) -> int:
 def metrics(service: ServiceProcess) -> str:
     with urllib.request.urlopen(service.metrics_url, timeout=30) as response:
         return response.read().decode()
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """A call is counted and logged just after its answer is sent."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in 30 s"
 
 
 def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -123,10 +113,7 @@ def test_every_method_of_the_contract_is_implemented_and_measured(
 
 
 def test_metrics_count_what_is_held_and_searched(service: ServiceProcess, calls: Calls) -> None:
-    def metric(name: str) -> float:
-        values = re.findall(rf"^{re.escape(name)} (\S+)$", metrics(service), re.MULTILINE)
-        return float(values[0]) if values else 0.0
-
+    metric = service.metric
     slides = metric("slidekin_slides")
     versions = metric("slidekin_index_versions_total")
     searched = metric('slidekin_patches_searched_total{mode="guided"}')
@@ -181,7 +168,7 @@ def test_reflection_can_be_switched_off(tmp_path: Path) -> None:
 
 
 def test_a_service_that_stops_says_so_and_ends_well(tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path) as service:
+    with ServiceProcess(tmp_path, {"shutdown_notice_s": 3.0}) as service:
         with service.channel() as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(
                 health_pb2.HealthCheckRequest(service="slidekin.v1.SearchService"), timeout=60

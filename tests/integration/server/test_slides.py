@@ -19,6 +19,7 @@ from tests.service_calls import (
     random_codes,
     slide_id,
 )
+from tests.service_process import ServiceProcess, eventually
 
 from slidekin.v1 import common_pb2, slides_pb2
 
@@ -478,23 +479,26 @@ def test_adding_to_a_collection_that_is_not_there_is_refused(empty: Calls) -> No
     assert failure.resource.resource_name == empty.parent
 
 
-def test_more_streams_than_the_limit_are_turned_away_with_a_delay(calls: Calls) -> None:
+def open_streams(service: ServiceProcess) -> float:
+    return service.metric('slidekin_calls_admitted{kind="stream"}')
+
+
+def test_more_streams_than_the_limit_are_turned_away_with_a_delay(
+    service: ServiceProcess, calls: Calls
+) -> None:
     finish = threading.Event()
 
     def open_stream() -> Iterator[slides_pb2.AddSlideRequest]:
         yield next(calls.additions("a", random_codes(1)))
         finish.wait(60)
 
+    eventually(lambda: open_streams(service) == 0)
     held = [calls.slides.AddSlide.future(open_stream(), timeout=60) for _ in range(4)]
+    eventually(lambda: open_streams(service) == 4)
     try:
-        for _ in range(1000):
-            try:
-                calls.search(random_codes(1))
-            except grpc.RpcError as error:
-                failure = Failure.of(error)
-                break
-        else:
-            pytest.fail("no call was turned away")
+        with pytest.raises(grpc.RpcError) as caught:
+            calls.search(random_codes(1))
+        failure = Failure.of(caught.value)
         assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert failure.info.reason == "TOO_MANY_STREAMS"
         assert failure.retry.retry_delay.ToMilliseconds() > 0

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from slidekin import _calls, _wire
 from slidekin._calls import Call
+from slidekin._credentials import Credential
 from slidekin._exceptions import NotFoundError, ServiceError
 from slidekin._feed import Feed
 from slidekin._outgoing import OpenSource, Outgoing, Progress
@@ -53,6 +54,7 @@ class AsyncCaller:
         target: str,
         *,
         tls: Tls | None,
+        credential: Credential,
         timeouts: Timeouts | None,
         retry: Retry | None,
         tracing: CallTracing,
@@ -61,6 +63,7 @@ class AsyncCaller:
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
         self._tracing = tracing
+        self._credential = credential
         options = channel_options(tls)
         self._channel = (
             grpc.aio.insecure_channel(target, options=options)
@@ -90,7 +93,9 @@ class AsyncCaller:
             with self._tracing.attempt(call.service, call.method) as metadata:
                 try:
                     response: Message = await method(
-                        call.request, timeout=remaining_s, metadata=metadata
+                        call.request,
+                        timeout=remaining_s,
+                        metadata=(*metadata, *await self._credential.headers_async()),
                     )
                 except grpc.aio.AioRpcError as error:
                     raise self._translated(error) from error
@@ -144,7 +149,9 @@ class AsyncCaller:
         request = _calls.export_request(collection, wanted)
         with self._tracing.attempt("SlideService", "ExportSlides") as metadata:
             call = self._slides.ExportSlides(
-                request, timeout=timeout_s or self._timeouts.export_s, metadata=metadata
+                request,
+                timeout=timeout_s or self._timeouts.export_s,
+                metadata=(*metadata, *await self._credential.headers_async()),
             )
             try:
                 async for response in call:
@@ -183,7 +190,9 @@ class AsyncCaller:
             )
             with self._tracing.attempt("SlideService", "AddSlide") as metadata:
                 call = self._slides.AddSlide(
-                    _in_thread(feed), timeout=remaining_s, metadata=metadata
+                    _in_thread(feed),
+                    timeout=remaining_s,
+                    metadata=(*metadata, *await self._credential.headers_async()),
                 )
                 try:
                     response: slides_pb2.AddSlideResponse = await call
@@ -257,7 +266,9 @@ class AsyncCaller:
         # a service that waits for its hits to be read would never read the rest.
         with self._tracing.attempt("SearchService", "SearchSlide") as metadata:
             call = self._search.SearchSlide(
-                _in_thread(feed), timeout=timeout_s or self._timeouts.search_s, metadata=metadata
+                _in_thread(feed),
+                timeout=timeout_s or self._timeouts.search_s,
+                metadata=(*metadata, *await self._credential.headers_async()),
             )
             reader = _calls.SearchReader(collection, options, outgoing)
             try:

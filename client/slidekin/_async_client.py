@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from slidekin import _calls, _reindex_calls, _snapshot_calls
 from slidekin._async_caller import AsyncCaller, open_source
 from slidekin._calls import with_k
+from slidekin._credentials import AsyncToken, Credential
 from slidekin._names import collection_name, slide_name
 from slidekin._outgoing import (
     OutgoingCodes,
@@ -57,6 +58,12 @@ class AsyncClient:
     Args:
         target: Address of the service, ``host:port``.
         tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
+        api_key: Says who is calling: a key made by ``slidekin-server keys create``.
+        token: Says it instead: a bearer token of the identity provider, or a function that returns
+            one. A function is asked before every call, so let it keep its token until that expires.
+            A coroutine function is awaited, any other is called in a thread.
+        plaintext_credentials: Send key or token unencrypted, too, to another machine. Only where
+            something else closes the way there.
         timeouts: How long calls may take where a call states nothing else.
         retry: How often a call that may be repeated is made again.
         tracer_provider: Makes a span of each attempt of a call. None: the one that the program has
@@ -68,6 +75,9 @@ class AsyncClient:
         target: str = DEFAULT_TARGET,
         *,
         tls: Tls | None = None,
+        api_key: str | None = None,
+        token: AsyncToken | None = None,
+        plaintext_credentials: bool = False,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -75,6 +85,13 @@ class AsyncClient:
         self._caller = AsyncCaller(
             target,
             tls=tls,
+            credential=Credential(
+                api_key,
+                token,
+                target=target,
+                encrypted=tls is not None,
+                plaintext=plaintext_credentials,
+            ),
             timeouts=timeouts,
             retry=retry,
             tracing=CallTracing(tracer_provider),

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from slidekin import _calls, _wire
 from slidekin._calls import Call
+from slidekin._credentials import Credential
 from slidekin._exceptions import NotFoundError, ServiceError
 from slidekin._feed import Feed
 from slidekin._outgoing import Outgoing
@@ -51,6 +52,7 @@ class Caller:
         target: str,
         *,
         tls: Tls | None,
+        credential: Credential,
         timeouts: Timeouts | None,
         retry: Retry | None,
         tracing: CallTracing,
@@ -59,6 +61,7 @@ class Caller:
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
         self._tracing = tracing
+        self._credential = credential
         options = channel_options(tls)
         self._channel = (
             grpc.insecure_channel(target, options=options)
@@ -87,7 +90,11 @@ class Caller:
         def once(remaining_s: float) -> Message:
             with self._tracing.attempt(call.service, call.method) as metadata:
                 try:
-                    response: Message = method(call.request, timeout=remaining_s, metadata=metadata)
+                    response: Message = method(
+                        call.request,
+                        timeout=remaining_s,
+                        metadata=(*metadata, *self._credential.headers()),
+                    )
                 except grpc.RpcError as error:
                     raise self._translated(error) from error
             return response
@@ -137,7 +144,9 @@ class Caller:
         request = _calls.export_request(collection, wanted)
         with self._tracing.attempt("SlideService", "ExportSlides") as metadata:
             call = self._slides.ExportSlides(
-                request, timeout=timeout_s or self._timeouts.export_s, metadata=metadata
+                request,
+                timeout=timeout_s or self._timeouts.export_s,
+                metadata=(*metadata, *self._credential.headers()),
             )
             try:
                 for response in call:
@@ -175,7 +184,9 @@ class Caller:
                 )
             )
             with self._tracing.attempt("SlideService", "AddSlide") as metadata:
-                call = self._slides.AddSlide.future(feed, timeout=remaining_s, metadata=metadata)
+                call = self._slides.AddSlide.future(
+                    feed, timeout=remaining_s, metadata=(*metadata, *self._credential.headers())
+                )
                 try:
                     response: slides_pb2.AddSlideResponse = call.result()
                 except grpc.RpcError as error:
@@ -248,7 +259,9 @@ class Caller:
         # first, a service that waits for its hits to be read would never read the rest.
         with self._tracing.attempt("SearchService", "SearchSlide") as metadata:
             call = self._search.SearchSlide(
-                feed, timeout=timeout_s or self._timeouts.search_s, metadata=metadata
+                feed,
+                timeout=timeout_s or self._timeouts.search_s,
+                metadata=(*metadata, *self._credential.headers()),
             )
             reader = _calls.SearchReader(collection, options, outgoing)
             try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from slidekin import _calls, _reindex_calls, _snapshot_calls
 from slidekin._caller import Caller
 from slidekin._calls import with_k
+from slidekin._credentials import Credential, Token
 from slidekin._names import collection_name, slide_name
 from slidekin._outgoing import (
     OpenSource,
@@ -58,6 +59,11 @@ class Client:
     Args:
         target: Address of the service, ``host:port``.
         tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
+        api_key: Says who is calling: a key made by ``slidekin-server keys create``.
+        token: Says it instead: a bearer token of the identity provider, or a function that returns
+            one. A function is asked before every call, so let it keep its token until that expires.
+        plaintext_credentials: Send key or token unencrypted, too, to another machine. Only where
+            something else closes the way there.
         timeouts: How long calls may take where a call states nothing else.
         retry: How often a call that may be repeated is made again.
         tracer_provider: Makes a span of each attempt of a call. None: the one that the program has
@@ -69,6 +75,9 @@ class Client:
         target: str = DEFAULT_TARGET,
         *,
         tls: Tls | None = None,
+        api_key: str | None = None,
+        token: Token | None = None,
+        plaintext_credentials: bool = False,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -76,6 +85,13 @@ class Client:
         self._caller = Caller(
             target,
             tls=tls,
+            credential=Credential(
+                api_key,
+                token,
+                target=target,
+                encrypted=tls is not None,
+                plaintext=plaintext_credentials,
+            ),
             timeouts=timeouts,
             retry=retry,
             tracing=CallTracing(tracer_provider),

@@ -15,7 +15,9 @@ SlidekinError
     ├── NotFoundError               NOT_FOUND
     ├── AlreadyExistsError          ALREADY_EXISTS
     ├── FailedPreconditionError     FAILED_PRECONDITION, ABORTED
-    ├── AccessDeniedError           PERMISSION_DENIED, UNAUTHENTICATED
+    ├── AccessDeniedError
+    │   ├── UnauthenticatedError    UNAUTHENTICATED
+    │   └── PermissionDeniedError   PERMISSION_DENIED
     ├── ResourceExhaustedError      RESOURCE_EXHAUSTED
     ├── UnavailableError            UNAVAILABLE
     ├── DeadlineExceededError       DEADLINE_EXCEEDED
@@ -149,6 +151,14 @@ class FailedPreconditionError(ServiceError):
 
 class AccessDeniedError(ServiceError):
     """The caller is not known, or may not do this."""
+
+
+class UnauthenticatedError(AccessDeniedError):
+    """The service asks who is calling, and the call did not show it or shows something wrong."""
+
+
+class PermissionDeniedError(AccessDeniedError):
+    """The caller is known and may not do this; ``metadata`` says who, what and where."""
 
 
 class ResourceExhaustedError(ServiceError):

@@ -9,7 +9,6 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from slidekin._exceptions import (
-    AccessDeniedError,
     AlreadyExistsError,
     CallCancelledError,
     DeadlineExceededError,
@@ -18,8 +17,10 @@ from slidekin._exceptions import (
     InternalError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
     ServiceError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
@@ -33,8 +34,8 @@ _BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
     grpc.StatusCode.ABORTED: FailedPreconditionError,
-    grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
-    grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,

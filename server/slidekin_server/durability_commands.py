@@ -9,6 +9,14 @@ import grpc
 import typer
 
 from slidekin.v1 import admin_pb2, admin_pb2_grpc
+from slidekin_server.dialling import (
+    CaFileOption,
+    CertificateFileOption,
+    DiallingError,
+    KeyFileOption,
+    ServerOption,
+    dialled,
+)
 from slidekin_server.storage import (
     Snapshot,
     StorageError,
@@ -21,9 +29,10 @@ from slidekin_server.storage import (
 
 def snapshot(
     *,
-    server: Annotated[
-        str, typer.Option(help="HOST:PORT of the running service.")
-    ] = "127.0.0.1:50051",
+    server: ServerOption = "127.0.0.1:50051",
+    ca_file: CaFileOption = None,
+    certificate_file: CertificateFileOption = None,
+    key_file: KeyFileOption = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", help="Seconds; a store of 1 GB takes about ten.")
     ] = 3600.0,
@@ -32,13 +41,18 @@ def snapshot(
 
     Searches and changes go on meanwhile. The copy is checked byte by byte before it counts.
     """
-    with grpc.insecure_channel(server) as channel:
-        stub = admin_pb2_grpc.AdminServiceStub(channel)
-        try:
-            response = stub.CreateSnapshot(admin_pb2.CreateSnapshotRequest(), timeout=timeout_s)
-        except grpc.RpcError as error:
-            call: Any = error  # every error of a call is the call itself
-            _fail(f"no snapshot was made: {call.details()} ({server}, {call.code().name})")
+    try:
+        with dialled(
+            server, ca_file=ca_file, certificate_file=certificate_file, key_file=key_file
+        ) as service:
+            response = admin_pb2_grpc.AdminServiceStub(service.channel).CreateSnapshot(
+                admin_pb2.CreateSnapshotRequest(), timeout=timeout_s, metadata=service.metadata
+            )
+    except DiallingError as error:
+        _fail(str(error))
+    except grpc.RpcError as error:
+        call: Any = error  # every error of a call is the call itself
+        _fail(f"no snapshot was made: {call.details()} ({server}, {call.code().name})")
     made = response.snapshot
     typer.echo(
         f"{made.name}: {made.slide_count} slides in {made.collection_count} collections, change "

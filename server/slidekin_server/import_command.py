@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import grpc
 import typer
 
 from slidekin_server.bundle import BundleError, ModelBundle, load_bundle
+from slidekin_server.dialling import (
+    CaFileOption,
+    CertificateFileOption,
+    DiallingError,
+    KeyFileOption,
+    ServerOption,
+    dialled,
+)
 
 if TYPE_CHECKING:
     from slidekin_server import released
@@ -32,9 +39,10 @@ def import_sish(
         ),
     ],
     collection: Annotated[str, typer.Option("--collection", "-c", help="Created where missing.")],
-    server: Annotated[
-        str, typer.Option(help="HOST:PORT of the running service.")
-    ] = "127.0.0.1:50051",
+    server: ServerOption = "127.0.0.1:50051",
+    ca_file: CaFileOption = None,
+    certificate_file: CertificateFileOption = None,
+    key_file: KeyFileOption = None,
     slide_field: Annotated[
         str | None, typer.Option(help="Field of a patch that names its slide, where it is unclear.")
     ] = None,
@@ -81,16 +89,22 @@ def import_sish(
             bar.update(size_bytes - bar.pos)
         _introduce(release, site)
         with (
-            grpc.insecure_channel(server) as channel,
+            dialled(
+                server, ca_file=ca_file, certificate_file=certificate_file, key_file=key_file
+            ) as reached,
             typer.progressbar(length=len(release.slides), label="slides") as bar,
         ):
             service = released.Service(
-                channel, address=server, collection=collection, timeout_s=timeout_s
+                reached.channel,
+                address=server,
+                collection=collection,
+                timeout_s=timeout_s,
+                metadata=reached.metadata,
             )
             outcome = released.import_release(
                 release, model, site, service, lambda _: bar.update(1)
             )
-    except released.ReleaseError as error:
+    except (released.ReleaseError, DiallingError) as error:
         _fail(str(error))
     typer.echo(
         f"collections/{collection}: {outcome.added} slides added, {outcome.held} were there, "

@@ -6,6 +6,7 @@ import typer
 
 from slidekin.cli import (
     _collections,
+    _connection,
     _evaluate,
     _ingest,
     _reindex,
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.callback()(_connection.options)
 app.command("up")(_stack_commands.up)
 app.command("down")(_stack_commands.down)
 app.command("status")(_stack_commands.status)

@@ -15,10 +15,10 @@ from slidekin.cli._common import (
     JsonFlag,
     ServerOption,
     YesOption,
-    connect,
     escape,
     out_console,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._slides import print_json
 
 app = typer.Typer(

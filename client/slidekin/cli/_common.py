@@ -1,4 +1,4 @@
-"""What every command shares: the connection, options, errors, the two consoles."""
+"""What every command shares: options, errors, the two consoles."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from slidekin._client import Client
 from slidekin._exceptions import SlidekinError
 from slidekin._names import collection_name, slide_name
-from slidekin._transport import DEFAULT_TARGET
-from slidekin.cli._home import default_home, read_stack
 
 FAILED = 1
 """Exit code of a command that could not do its work. 2 stands for wrong usage."""
@@ -64,14 +61,6 @@ def out_console() -> Console:
 def err_console() -> Console:
     """Progress, warnings, errors."""
     return Console(stderr=True, highlight=False)
-
-
-def connect(server: str | None) -> Client:
-    """A client of the service that is meant: named, else started by ``up``, else the usual one."""
-    if server is None:
-        stack = read_stack(default_home())
-        server = stack.server if stack and stack.server else DEFAULT_TARGET
-    return Client(server)
 
 
 RANDOM_WEIGHTS = (

@@ -24,13 +24,13 @@ from slidekin._types import RankingMethod, SearchOptions
 from slidekin.cli._common import (
     CollectionArgument,
     ServerOption,
-    connect,
     err_console,
     escape,
     out_console,
     say_random_weights,
     warn,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._finding import find_slides
 from slidekin.cli._labels import read_labels
 

@@ -20,11 +20,11 @@ from slidekin.cli._common import (
     RANDOM_WEIGHTS,
     CollectionOption,
     ServerOption,
-    connect,
     escape,
     out_console,
     warn,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._finding import FoundSlide, find_slides
 from slidekin.cli._labels import Labelled, read_labels, unknown_slides
 

@@ -19,12 +19,12 @@ from slidekin.cli._common import (
     CommandError,
     ServerOption,
     YesOption,
-    connect,
     escape,
     out_console,
     say_random_weights,
     warn,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._finding import FoundSlide, find_slides
 
 _SHOWN = 20

@@ -23,12 +23,12 @@ from slidekin._types import (
 from slidekin.cli._common import (
     CollectionOption,
     ServerOption,
-    connect,
     err_console,
     escape,
     out_console,
     say_random_weights,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._filters import parse_filter
 from slidekin.report import fetch_pictures, render_html, to_geojson, to_json, with_stored_query
 

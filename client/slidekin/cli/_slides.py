@@ -21,11 +21,11 @@ from slidekin.cli._common import (
     ServerOption,
     SlideArgument,
     YesOption,
-    connect,
     err_console,
     escape,
     out_console,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._filters import parse_attributes, parse_filter
 
 app = typer.Typer(

@@ -16,12 +16,12 @@ from slidekin.cli._common import (
     FAILED,
     CommandError,
     ServerOption,
-    connect,
     err_console,
     escape,
     out_console,
     say_random_weights,
 )
+from slidekin.cli._connection import connect
 from slidekin.cli._home import default_home, read_stack
 
 HomeOption = Annotated[

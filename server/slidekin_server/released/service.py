@@ -45,16 +45,24 @@ class Service:
         address: What errors call it.
         collection: Id of the collection.
         timeout_s: Of each call.
+        metadata: Headers to go with each.
     """
 
     def __init__(
-        self, channel: grpc.Channel, *, address: str, collection: str, timeout_s: float
+        self,
+        channel: grpc.Channel,
+        *,
+        address: str,
+        collection: str,
+        timeout_s: float,
+        metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self._collections = collections_pb2_grpc.CollectionServiceStub(channel)
         self._slides = slides_pb2_grpc.SlideServiceStub(channel)
         self._address = address
         self._parent = f"collections/{collection}"
         self._timeout_s = timeout_s
+        self._metadata = metadata
 
     def create_collection(self, bundle: ModelBundle, description: str) -> None:
         """Create the collection, bound to the bundle's model; one that is there must be of it.
@@ -154,7 +162,7 @@ class Service:
     ) -> _Answer:
         """Call the service; a tolerated status is the caller's to judge."""
         try:
-            return method(request, timeout=self._timeout_s)
+            return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             call: Any = error
             if call.code() in tolerated:

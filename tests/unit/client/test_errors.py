@@ -10,7 +10,6 @@ from grpc_status import rpc_status
 from tests.unit.client.recorder import Recorder, serving
 
 from slidekin import (
-    AccessDeniedError,
     AlreadyExistsError,
     CallCancelledError,
     Client,
@@ -20,9 +19,11 @@ from slidekin import (
     InternalError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
     Retry,
     ServiceError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
@@ -35,7 +36,7 @@ KINDS = {
     "DEADLINE_EXCEEDED": DeadlineExceededError,
     "NOT_FOUND": NotFoundError,
     "ALREADY_EXISTS": AlreadyExistsError,
-    "PERMISSION_DENIED": AccessDeniedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
     "RESOURCE_EXHAUSTED": ResourceExhaustedError,
     "FAILED_PRECONDITION": FailedPreconditionError,
     "ABORTED": FailedPreconditionError,
@@ -44,7 +45,7 @@ KINDS = {
     "INTERNAL": InternalError,
     "UNAVAILABLE": UnavailableError,
     "DATA_LOSS": InternalError,
-    "UNAUTHENTICATED": AccessDeniedError,
+    "UNAUTHENTICATED": UnauthenticatedError,
 }
 ONCE = Retry(attempts=1)
 

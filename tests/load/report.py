@@ -63,11 +63,11 @@ def saturation(run: Run) -> str:
                 [
                     workload,
                     f"{number(found['value'])}/s",
-                    _times(at["answered_ms"]),
+                    latencies(at["answered_ms"]),
                     f"{number(found['goodput'])}/s",
                     f"{number(past['value'])}/s",
-                    _times(past["answered_ms"]),
-                    _times(past["refused_ms"]),
+                    latencies(past["answered_ms"]),
+                    latencies(past["refused_ms"]),
                 ]
             )
     head = [
@@ -84,7 +84,7 @@ def outcomes(run: Run) -> str:
         [
             workload,
             f"{line['calls']:,}",
-            _counted(line["outcomes"]),
+            count_outcomes(line["outcomes"]),
             f"{line['refused_with_retry']:,} of {line['refused']:,}",
             number(line["service_cpu"]),
             number(line["generator_cpu"]),
@@ -112,11 +112,11 @@ def fairness(run: Run) -> str:
         rows.append(
             [
                 name,
-                f"{alone['calls']} calls: {_times(alone['answered_ms'])}",
-                f"{beside['calls']} calls: {_times(beside['answered_ms'])}",
+                f"{alone['calls']} calls: {latencies(alone['answered_ms'])}",
+                f"{beside['calls']} calls: {latencies(beside['answered_ms'])}",
                 f"{number(beside['value'])} %",
                 f"{number(flood['value'])} of {number(flood['offered'])}/s",
-                _counted(flood["outcomes"]),
+                count_outcomes(flood["outcomes"]),
             ]
         )
     head = [
@@ -131,7 +131,8 @@ def _at_saturation(run: Run, workload: str, rate: float) -> Line:
     return min(steps, key=lambda line: abs(line["rate"] - rate))
 
 
-def _times(quantiles: dict[str, float]) -> str:
+def latencies(quantiles: dict[str, float]) -> str:
+    """Write median and 99th percentile."""
     if not quantiles:
         return "-"
     return ", ".join(_time(quantiles[name]) for name in ("p50", "p99"))
@@ -141,7 +142,8 @@ def _time(ms: float) -> str:
     return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{number(ms)} ms"
 
 
-def _counted(counts: dict[str, int]) -> str:
+def count_outcomes(counts: dict[str, int]) -> str:
+    """Write how calls ended, the most frequent first."""
     return ", ".join(f"{count:,} {name}" for name, count in Counter(counts).most_common())
 
 

@@ -23,7 +23,7 @@ COLLECTION = "load"
 _CODES_FINGERPRINT = "f" * 64
 _THRESHOLD_BITS = 128
 _MODELS = PROJECT / "deploy" / "demo" / "models.yaml"
-_DISTINCT_IMAGES = 16
+_DISTINCT_IMAGES = 4
 
 
 @dataclass(frozen=True)

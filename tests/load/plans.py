@@ -21,7 +21,7 @@ IMAGE_PATIENCE_S = 8.0
 """Without a GPU a patch takes a third of a second, and a handful wait."""
 IMAGE_INGEST_PATIENCE_S = 20.0
 
-QUIET, FLOOD = "quiet", "flood"
+QUIET, FLOOD = _SITES = "quiet", "flood"
 BESIDE_SEARCHES = "searches beside a flood of searches"
 BESIDE_INGEST = "searches beside a flood of ingest"
 BESIDE_IMAGES = "searches by images beside a flood of ingest by images"
@@ -77,7 +77,10 @@ IMAGES = Workload(
 
 def by_codes(folder: Path, plan: Plan) -> None:
     """Measure a service that is asked by codes."""
-    with codes_stack(folder, plan.patches, {}) as stack, _sites(stack) as (quiet, flood):
+    with (
+        codes_stack(folder, plan.patches, (QUIET, FLOOD)) as stack,
+        _sites(stack) as (quiet, flood),
+    ):
         say("held", stack.patches, "patches", patches=stack.patches)
         effort = plan.codes
         found = curve(quiet, stack, CODES, effort)
@@ -100,7 +103,10 @@ def by_codes(folder: Path, plan: Plan) -> None:
 
 def by_images(folder: Path, plan: Plan) -> None:
     """Measure a service that has Triton encode images."""
-    with images_stack(folder, plan.patches, {}) as stack, _sites(stack) as (quiet, flood):
+    with (
+        images_stack(folder, plan.patches, (QUIET, FLOOD)) as stack,
+        _sites(stack) as (quiet, flood),
+    ):
         say("held", stack.patches, "patches", patches=stack.patches, source=stack.image_source)
         effort = plan.images
         found = curve(quiet, stack, IMAGES, effort)
@@ -126,6 +132,7 @@ def _sites(stack: Stack) -> Iterator[tuple[SiteProcess, SiteProcess]]:
             name,
             COLLECTION,
             stack.fingerprint,
+            stack.api_keys[name],
             images=stack.images,
             seed=seed,
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from tests.service_process import ServiceProcess
 from tests.triton_stack import TritonState, running_triton
 
 from slidekin_models.bundles.bundle import build_bundle
+from slidekin_server.access.key_file import KeyFile
+from slidekin_server.access.roles import ALL_COLLECTIONS, Grant, Role
 from slidekin_server.bundle import load_bundle
 from slidekin_server.storage import CollectionRecord, SlideFacts, SqliteStore
 
@@ -34,6 +36,8 @@ class Stack:
     fingerprint: str
     """Of its collection."""
     patches: int
+    api_keys: Mapping[str, str] = field(default_factory=dict)
+    """Of the sites that may ask it; none where it asks nobody who they are."""
     images: str = ""
     """Folder of JPEG files that Triton can be asked for; empty: there is no Triton."""
     image_source: str = ""
@@ -48,21 +52,22 @@ class Stack:
 
 
 @contextlib.contextmanager
-def codes_stack(folder: Path, patches: int, settings: Mapping[str, Any]) -> Iterator[Stack]:
+def codes_stack(folder: Path, patches: int, sites: Sequence[str] = ()) -> Iterator[Stack]:
     """Run a service without encoders on a cohort of so many patches.
 
     Args:
         folder: Where its store is.
         patches: Patches that it holds.
-        settings: Of the service, by section, over the defaults.
+        sites: Who gets an API key; where there are none, nobody needs one.
     """
     fill_store(folder / "store", patches, _CODES_FINGERPRINT)
-    with ServiceProcess(folder, settings) as service:
-        yield Stack(service, _CODES_FINGERPRINT, patches)
+    api_keys = _issue_keys(folder, sites)
+    with ServiceProcess(folder, _access(api_keys)) as service:
+        yield Stack(service, _CODES_FINGERPRINT, patches, api_keys)
 
 
 @contextlib.contextmanager
-def images_stack(folder: Path, patches: int, settings: Mapping[str, Any]) -> Iterator[Stack]:
+def images_stack(folder: Path, patches: int, sites: Sequence[str] = ()) -> Iterator[Stack]:
     """Run Triton as its launcher starts it by itself, and a service before it; as `codes_stack`."""
     bundle = folder / "bundle"
     build_bundle(_MODELS, bundle)
@@ -73,15 +78,26 @@ def images_stack(folder: Path, patches: int, settings: Mapping[str, Any]) -> Ite
     read = read_patches(_DISTINCT_IMAGES)
     for number, file in enumerate(read.files["jpeg"]):
         (images / f"{number:02}.jpg").write_bytes(file)
+    api_keys = _issue_keys(folder, sites)
     automatic = ("--runtime=auto", "--precision=auto")
     with running_triton(bundle, folder / "triton", *automatic) as triton:
-        all_settings = {
-            **settings,
+        settings = {
+            **_access(api_keys),
             "model": {"bundle": str(bundle), "allow_random_weights": True},
-            "triton": {**settings.get("triton", {}), "url": triton.grpc_url},
+            "triton": {"url": triton.grpc_url},
         }
-        with ServiceProcess(folder, all_settings, codes_only=False) as service:
-            yield Stack(service, fingerprint, patches, str(images), read.source, triton)
+        with ServiceProcess(folder, settings, codes_only=False) as service:
+            yield Stack(service, fingerprint, patches, api_keys, str(images), read.source, triton)
+
+
+def _issue_keys(folder: Path, sites: Sequence[str]) -> dict[str, str]:
+    keys = KeyFile(folder / "store-access")
+    grants = [Grant(Role.WRITER, ALL_COLLECTIONS)]
+    return {site: keys.create(site, grants)[1] for site in sites}
+
+
+def _access(api_keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    return {"access": {"required": True}} if api_keys else {}
 
 
 def fill_store(store_folder: Path, patches: int, fingerprint: str) -> None:

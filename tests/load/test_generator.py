@@ -83,7 +83,7 @@ def test_a_stalled_service_shows_in_the_latencies_of_all_who_came_meanwhile(tmp_
     """A real one, stopped for a second: who asks it one by one would see one slow call."""
 
     async def run() -> Tally:
-        with codes_stack(tmp_path, 600, {}) as stack:
+        with codes_stack(tmp_path, 600) as stack:
             site = Site(stack.service.url, "site", COLLECTION, stack.fingerprint, connections=2)
             requests = Requests(site)
             question = Question(KINDS["list"](requests), 30)

@@ -44,6 +44,7 @@ PATIENCE_S = {
 _IDLE = ("slidekin_rpcs_in_progress", "slidekin_encoder_in_flight", "slidekin_encoder_waiting")
 """Gauges of work that is under way: nothing is once nobody asks."""
 _QUIET_S = 20.0
+_SITE = "soak"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,13 @@ class Report:
 
 def run(folder: Path, soak: Soak) -> Report:
     """Put the load on and say every sample, every trend, and how the calls ended."""
-    with images_stack(folder, soak.patches, {}) as stack:
+    with images_stack(folder, soak.patches, (_SITE,)) as stack:
         site = Site(
             stack.service.url,
-            "soak",
+            _SITE,
             COLLECTION,
             stack.fingerprint,
+            stack.api_keys[_SITE],
             images=stack.images,
             ring=soak.ring,
         )

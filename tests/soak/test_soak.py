@@ -97,7 +97,7 @@ def test_too_few_samples_are_no_verdict():
 
 
 def test_samples_see_what_a_service_holds(tmp_path: Path):
-    with codes_stack(tmp_path, 600, {}) as stack:
+    with codes_stack(tmp_path, 600) as stack:
         sampler = Sampler(stack, tmp_path)
         before = sampler.look()
         assert before.service_pss_mib > 10

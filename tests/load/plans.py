@@ -132,6 +132,7 @@ def _sites(stack: Stack) -> Iterator[tuple[SiteProcess, SiteProcess]]:
             name,
             COLLECTION,
             stack.fingerprint,
+            stack.texture_bits,
             stack.api_keys[name],
             images=stack.images,
             seed=seed,

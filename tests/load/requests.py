@@ -13,6 +13,7 @@ import numpy as np
 from grpc import aio
 from tests.bench.cohort import SLIDE_PATCHES, Cohort
 from tests.load.tally import Outcome
+from tests.load.widths import widened
 from tests.service_calls import Failure, batches, patch_messages
 
 from slidekin.v1 import common_pb2, search_pb2, slides_pb2
@@ -51,6 +52,8 @@ class Site:
     """Slides that it adds begin with this."""
     collection: str
     fingerprint: str
+    texture_bits: int
+    """Of its collection's model."""
     api_key: str = ""
     """Who it is to the service; empty: nobody in particular."""
     connections: int = 8
@@ -74,7 +77,8 @@ class Requests:
         self._metadata: Metadata = (
             (("authorization", f"Bearer {site.api_key}"),) if site.api_key else ()
         )
-        codes = Cohort(SLIDE_PATCHES).queries(_DISTINCT, first=site.seed * _DISTINCT)
+        drawn = Cohort(SLIDE_PATCHES).queries(_DISTINCT, first=site.seed * _DISTINCT)
+        codes = widened(drawn, site.texture_bits)
         slides = [_slide(codes, number) for number in range(_DISTINCT)]
         self._searches = itertools.cycle([list(self._search_messages(one)) for one in slides])
         self._additions = itertools.cycle([list(_addition_messages(one)) for one in slides])

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 from tests.bench.cohort import TEXTURE_BITS, Cohort
 from tests.bench.encode_patches import read_patches
+from tests.load.widths import widened
 from tests.paths import PROJECT
 from tests.service_process import ServiceProcess
 from tests.triton_stack import TritonState, running_triton
@@ -23,7 +24,8 @@ from slidekin_server.storage import CollectionRecord, SlideFacts, SqliteStore
 
 COLLECTION = "load"
 _CODES_FINGERPRINT = "f" * 64
-_THRESHOLD_BITS = 128
+_THRESHOLD_SHARE = 1 / 8
+"""Of a texture's bits, that two alike may differ in."""
 _MODELS = PROJECT / "deploy" / "demo" / "models.yaml"
 _DISTINCT_IMAGES = 4
 
@@ -36,6 +38,7 @@ class Stack:
     fingerprint: str
     """Of its collection."""
     patches: int
+    texture_bits: int
     api_keys: Mapping[str, str] = field(default_factory=dict)
     """Of the sites that may ask it; none where it asks nobody who they are."""
     images: str = ""
@@ -60,10 +63,10 @@ def codes_stack(folder: Path, patches: int, sites: Sequence[str] = ()) -> Iterat
         patches: Patches that it holds.
         sites: Who gets an API key; where there are none, nobody needs one.
     """
-    fill_store(folder / "store", patches, _CODES_FINGERPRINT)
+    fill_store(folder / "store", patches, _CODES_FINGERPRINT, TEXTURE_BITS)
     api_keys = _issue_keys(folder, sites)
     with ServiceProcess(folder, _access(api_keys)) as service:
-        yield Stack(service, _CODES_FINGERPRINT, patches, api_keys)
+        yield Stack(service, _CODES_FINGERPRINT, patches, TEXTURE_BITS, api_keys)
 
 
 @contextlib.contextmanager
@@ -71,8 +74,8 @@ def images_stack(folder: Path, patches: int, sites: Sequence[str] = ()) -> Itera
     """Run Triton as its launcher starts it by itself, and a service before it; as `codes_stack`."""
     bundle = folder / "bundle"
     build_bundle(_MODELS, bundle)
-    fingerprint = load_bundle(bundle, allow_random_weights=True).fingerprint
-    fill_store(folder / "store", patches, fingerprint)
+    model = load_bundle(bundle, allow_random_weights=True)
+    fill_store(folder / "store", patches, model.fingerprint, model.texture_bits)
     images = folder / "images"
     images.mkdir()
     read = read_patches(_DISTINCT_IMAGES)
@@ -87,7 +90,16 @@ def images_stack(folder: Path, patches: int, sites: Sequence[str] = ()) -> Itera
             "triton": {"url": triton.grpc_url},
         }
         with ServiceProcess(folder, settings, codes_only=False) as service:
-            yield Stack(service, fingerprint, patches, api_keys, str(images), read.source, triton)
+            yield Stack(
+                service,
+                model.fingerprint,
+                patches,
+                model.texture_bits,
+                api_keys,
+                str(images),
+                read.source,
+                triton,
+            )
 
 
 def _issue_keys(folder: Path, sites: Sequence[str]) -> dict[str, str]:
@@ -100,15 +112,16 @@ def _access(api_keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {"access": {"required": True}} if api_keys else {}
 
 
-def fill_store(store_folder: Path, patches: int, fingerprint: str) -> None:
+def fill_store(store_folder: Path, patches: int, fingerprint: str, texture_bits: int) -> None:
     """Write a cohort to a new store."""
     cohort = Cohort(patches)
     with SqliteStore.open(store_folder, synchronous="normal") as store:
+        threshold_bits = round(_THRESHOLD_SHARE * texture_bits)
         store.create_collection(
-            CollectionRecord(COLLECTION, fingerprint, TEXTURE_BITS, _THRESHOLD_BITS)
+            CollectionRecord(COLLECTION, fingerprint, texture_bits, threshold_bits)
         )
         for number, codes in cohort.slides():
             facts = SlideFacts(
                 f"slide-{number}", patient_id=f"patient-{number // 2}", label=cohort.label(number)
             )
-            store.add_slide(COLLECTION, facts, codes)
+            store.add_slide(COLLECTION, facts, widened(codes, texture_bits))

@@ -84,7 +84,8 @@ def test_a_stalled_service_shows_in_the_latencies_of_all_who_came_meanwhile(tmp_
 
     async def run() -> Tally:
         with codes_stack(tmp_path, 600) as stack:
-            site = Site(stack.service.url, "site", COLLECTION, stack.fingerprint, connections=2)
+            url, fingerprint = stack.service.url, stack.fingerprint
+            site = Site(url, "site", COLLECTION, fingerprint, stack.texture_bits, connections=2)
             requests = Requests(site)
             question = Question(KINDS["list"](requests), 30)
             # Until the first call has gone through, connections are being made.

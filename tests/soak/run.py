@@ -109,6 +109,7 @@ def run(folder: Path, soak: Soak) -> Report:
             _SITE,
             COLLECTION,
             stack.fingerprint,
+            stack.texture_bits,
             stack.api_keys[_SITE],
             images=stack.images,
             ring=soak.ring,

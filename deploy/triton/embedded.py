@@ -18,6 +18,7 @@ from pathlib import Path
 
 from launch_errors import EnvironmentRefusedError
 from ports import HOST, Ports
+from tracing import trace_arguments
 
 _REQUIREMENTS = "deploy/triton/requirements.txt"
 _SHM_MIB = 256
@@ -143,6 +144,7 @@ def command(
     shm_prefix: str,
     response_cache_mib: int,
     gpu: bool,
+    trace_url: str = "",
 ) -> list[str]:
     """The server's command line.
 
@@ -175,7 +177,7 @@ def command(
             f"--cache-directory={wheel.caches}",
             f"--cache-config=local,size={response_cache_mib << 20}",
         ]
-    return arguments
+    return arguments + trace_arguments(trace_url)
 
 
 def environment(wheel: Wheel) -> dict[str, str]:

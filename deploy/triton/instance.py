@@ -61,7 +61,9 @@ class Instance:
         lay_out_backend(self._wheel, self._backends)
         self._served = render_repository(self._bundles, self._repository, options)
 
-    def start(self, ports: Ports, response_cache_mib: int, *, gpu: bool) -> None:
+    def start(
+        self, ports: Ports, response_cache_mib: int, *, gpu: bool, trace_url: str = ""
+    ) -> None:
         """Start the server in a process group of its own, and the guard over it."""
         self._ports = ports
         if self._log.exists():
@@ -74,6 +76,7 @@ class Instance:
             shm_prefix=self._shm_prefix,
             response_cache_mib=response_cache_mib,
             gpu=gpu,
+            trace_url=trace_url,
         )
         with self._log.open("wb") as log:
             self._triton = subprocess.Popen(

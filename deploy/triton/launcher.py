@@ -84,6 +84,12 @@ def run(
     response_cache_mib: Annotated[
         int, typer.Option(min=0, help="Cache of the networks' answers; 0: none.")
     ] = 0,
+    trace_url: Annotated[
+        str,
+        typer.Option(
+            help="Collector of traces, by OTLP over HTTP: http://HOST:4318/v1/traces. Empty: none."
+        ),
+    ] = "",
     ready_timeout_s: Annotated[float, typer.Option(help="Time for all models to load.")] = 180,
     lifeline: Annotated[
         bool, typer.Option("--lifeline", help="End, too, when standard input is closed.")
@@ -111,7 +117,7 @@ def run(
             )
             instance.prepare(options)
             try:
-                instance.start(ports, response_cache_mib, gpu=device == "gpu")
+                instance.start(ports, response_cache_mib, gpu=device == "gpu", trace_url=trace_url)
                 if instance.wait_ready(woken, ready_timeout_s, lifeline=lifeline):
                     instance.write_state()
                     instance.wait_stop(woken, lifeline=lifeline)

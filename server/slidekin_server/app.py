@@ -42,6 +42,7 @@ from slidekin_server.telemetry import (
     Metrics,
     StartSpan,
     TraceExport,
+    count_lost_lines,
     exported_spans,
     get_logger,
     start_exposition,
@@ -182,7 +183,12 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
         in_flight, gate = _admission(settings.admission, settings.search.thread_count, metrics)
         pipeline = Pipeline(settings.admission.max_patches_in_flight_per_stream, in_flight)
         readiness = Readiness(SERVICES, with_encoders=bool(bundles))
-        metrics.watch(ready=lambda: readiness.ready, store=settings.storage.path)
+        metrics.watch(
+            ready=lambda: readiness.ready,
+            store=settings.storage.path,
+            stored_slides=store.count_slides,
+        )
+        count_lost_lines(metrics.log_failures.labels("service").inc)
         await readiness.start()
         models = ServedModels(await _served(settings, bundles, metrics, readiness, stack), active)
         archive = Archive(store, metrics)

@@ -34,6 +34,7 @@ from .records import (
     SlideRecord,
     StoredSlide,
     draft_name,
+    drafted_collection,
 )
 from .sqlite_connections import Connections
 from .sqlite_copy import copy_database
@@ -374,6 +375,15 @@ class SqliteStore:
             copy_database(connection, file)
 
     # Followers
+
+    def count_slides(self) -> int:
+        """Return how many slides all collections hold, drafts left out."""
+        with self._connections.read() as connection:
+            counts = connection.execute(
+                "SELECT c.name, count(*) FROM slides s "
+                "JOIN collections c ON c.id = s.collection_id GROUP BY c.id"
+            ).fetchall()
+        return sum(count for name, count in counts if drafted_collection(name) is None)
 
     def last_sequence(self) -> int:
         """Return the sequence number of the latest change; 0 before the first."""

@@ -199,6 +199,9 @@ class Store(Protocol):
             file: Does not exist yet; whole and on disk on return.
         """
 
+    def count_slides(self) -> int:
+        """Return how many slides all collections hold, drafts left out."""
+
     def last_sequence(self) -> int:
         """Return the sequence number of the latest change; 0 before the first."""
 

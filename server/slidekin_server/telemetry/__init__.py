@@ -1,6 +1,6 @@
 """Metrics, logs and traces of the service: every name in one place."""
 
-from .logs import configure_logging, get_logger
+from .logs import configure_logging, count_lost_lines, get_logger
 from .metrics import (
     ENCODER_STATES,
     Exposition,
@@ -41,6 +41,7 @@ __all__ = [
     "TracingError",
     "Waiting",
     "configure_logging",
+    "count_lost_lines",
     "exported_spans",
     "get_logger",
     "note",

@@ -13,7 +13,7 @@ import logging
 import secrets
 import sys
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TextIO
@@ -83,6 +83,24 @@ def keep_first_line(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to a stream; a line that cannot be written is counted, and disturbs nobody."""
+
+    on_failure: Callable[[], None] | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        """Take note of a line that could not be written."""
+        if self.on_failure is not None:
+            self.on_failure()
+
+
+def count_lost_lines(on_failure: Callable[[], None]) -> None:
+    """Have lines counted that cannot be written, for example to a disk that is full."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.on_failure = on_failure
+
+
 def configure_logging(
     level: str, style: Literal["json", "console"], stream: TextIO | None = None
 ) -> None:
@@ -113,7 +131,7 @@ def configure_logging(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # tests configure more than once
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, keep_first_line],

@@ -119,6 +119,9 @@ class Metrics:
         )
         self.collections = gauge("collections", "Collections held.")
         self.slides = gauge("slides", "Slides held in all collections.")
+        self.stored_slides = gauge(
+            "stored_slides", "Slides of all collections as the store counts them, damaged ones too."
+        )
         self.patches = gauge("patches", "Patches held in all collections.")
         self.damaged_slides = gauge(
             "damaged_slides", "Slides found damaged on disk when the index was loaded: not served."
@@ -138,6 +141,9 @@ class Metrics:
             "certificate",
         )
         self.index_versions = counter("index_versions", "Index versions made since the start.")
+        self.log_failures = counter(
+            "log_write_failures", "Lines that could not be written to a log.", "log"
+        )
         self.spans = counter(
             "spans", "Spans of traces, by whether the collector took them.", "result"
         )
@@ -147,13 +153,22 @@ class Metrics:
         """State the service's version and the fingerprint of its active model at the start."""
         self._build.info({"version": version, "model_fingerprint": fingerprint})
 
-    def watch(self, *, ready: Callable[[], bool], store: Path) -> None:
-        """Have readiness and disk looked at whenever the metrics are asked for.
+    def watch(
+        self, *, ready: Callable[[], bool], store: Path, stored_slides: Callable[[], int]
+    ) -> None:
+        """Have readiness, disk and store looked at whenever the metrics are asked for.
 
         Args:
             ready: Whether the service is ready.
             store: Folder on the file system that is told; where it cannot be asked, NaN is told.
+            stored_slides: Counts the store's slides; where it fails, NaN is told.
         """
+
+        def count() -> float:
+            try:
+                return stored_slides()
+            except Exception:  # noqa: BLE001  a store that fails stops no scrape
+                return math.nan
 
         def disk(tell: Callable[[os.statvfs_result], int]) -> Callable[[], float]:
             def look() -> float:
@@ -165,6 +180,7 @@ class Metrics:
             return look
 
         self.ready.set_function(ready)
+        self.stored_slides.set_function(count)
         self.disk_free.set_function(disk(lambda state: state.f_bavail * state.f_frsize))
         self.disk_size.set_function(disk(lambda state: state.f_blocks * state.f_frsize))
 

@@ -323,6 +323,19 @@ class StoreTests:
             store.add_slide(draft.name, facts, made_codes(number, bits=512))
         return store
 
+    def test_slides_are_counted_over_all_collections_and_without_drafts(self, colon: Store):
+        assert colon.count_slides() == 0
+        self.drafted(colon)
+        held = len(colon.list_slides("colon"))
+        assert held > 0
+        assert colon.count_slides() == held
+        colon.create_collection(dataclasses.replace(COLLECTION, name="skin"))
+        facts = dataclasses.replace(colon.list_slides("colon")[0].facts, slide_id="other")
+        colon.add_slide("skin", facts, made_codes(0))
+        assert colon.count_slides() == held + 1
+        colon.delete_slide("skin", "other")
+        assert colon.count_slides() == held
+
     def test_a_draft_takes_its_collections_place(self, colon: Store):
         pictures = Pictures(
             Picture(PictureFormat.PNG, b"s"), {1: Picture(PictureFormat.JPEG, b"p")}

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidekin_server.telemetry import configure_logging, get_logger
+from slidekin_server.telemetry import configure_logging, count_lost_lines, get_logger
 from slidekin_server.telemetry.logs import HASHED_KEYS, PLAIN_KEYS, keep_patient_data_out
 
 SECRET = "Erika Mustermann 1970-01-01"
@@ -126,6 +126,17 @@ def test_warnings_are_logged_with_the_rest(stream):
         warnings.warn("old thing", stacklevel=1)
     (line,) = lines(stream)
     assert line["level"] == "warning"
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_disturbs_nobody(stream, capsys):
+    lost = []
+    count_lost_lines(lambda: lost.append(1))
+    get_logger("x").info("slide added")
+    assert lost == []
+    stream.close()
+    get_logger("x").info("slide added")
+    assert lost == [1]
+    assert capsys.readouterr().err == ""
 
 
 def test_people_get_text(stream):

@@ -6,12 +6,13 @@ import math
 import re
 import shutil
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Info, generate_latest
 
 from slidekin_server.encoding import EncoderState
 from slidekin_server.telemetry import (
@@ -43,9 +44,51 @@ def test_names_follow_the_conventions(registry: CollectorRegistry, metrics: Metr
             assert family.name.endswith("_seconds")
 
 
+_BASE_UNITS = ("seconds", "bytes", "ratio")
+_OTHER_UNITS = (
+    "milliseconds", "microseconds", "minutes", "hours", "days", "ms", "kilobytes", "megabytes",
+    "mib", "percent", "pixels_per",
+)  # fmt: skip
+
+
+def test_units_are_base_units_at_the_names_end_and_types_are_not_in_names(
+    registry: CollectorRegistry, metrics: Metrics
+):
+    for family in registry.collect():
+        parts = family.name.split("_")
+        assert not set(parts) & {*_OTHER_UNITS, "counter", "gauge", "histogram", "count", "sum"}
+        for unit in _BASE_UNITS:
+            if unit in parts:
+                at_end = parts[-1] == unit or (family.type == "counter" and parts[-1] == unit)
+                assert at_end, family.name
+        # The client adds `_total` to what counts: none says it twice, and nothing else says it.
+        assert not family.name.endswith("_total")
+        assert family.documentation[0].isupper() or family.documentation[0].isdigit()
+
+
+def test_promtool_finds_nothing_to_say(registry: CollectorRegistry, metrics: Metrics):
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool: apt-get install prometheus")
+    # A metric with labels shows only once it has a value.
+    for value in vars(metrics).values():
+        if value._labelnames and not isinstance(value, Info):
+            labels = dict.fromkeys(value._labelnames, "x")
+            value.labels(**labels)
+    metrics.set_build("1.2", "ab")
+    told = generate_latest(registry)
+    assert told.count(b"# HELP slidekin_") >= len(vars(metrics))
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=told, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
 def test_no_label_can_hold_what_a_caller_sends(registry: CollectorRegistry, metrics: Metrics):
     # The model is the operator's choice: a label for each bundle that is served.
-    allowed = {"code", "method", "mode", "model", "result", "short", "stage"}
+    allowed = {
+        "certificate", "code", "kind", "log", "method", "mode", "model", "result", "short",
+        "stage", "urgency",
+    }  # fmt: skip
     for value in vars(metrics).values():
         assert set(value._labelnames) <= allowed
 
@@ -68,12 +111,16 @@ def test_readiness_and_disk_are_those_of_the_moment(
 ):
     ready = False
     folder = tmp_path / "store"
-    metrics.watch(ready=lambda: ready, store=folder)
+    stored: list[int] = []
+    metrics.watch(ready=lambda: ready, store=folder, stored_slides=lambda: stored[0])
     free = "slidekin_store_disk_free_bytes"
     assert registry.get_sample_value("slidekin_ready") == 0
     assert math.isnan(registry.get_sample_value(free)), "a folder that is gone stops no scrape"
+    assert math.isnan(registry.get_sample_value("slidekin_stored_slides")), "nor does a store"
     folder.mkdir()
     ready = True
+    stored.append(3)
+    assert registry.get_sample_value("slidekin_stored_slides") == 3
     assert registry.get_sample_value("slidekin_ready") == 1
     assert 0 < registry.get_sample_value(free) < shutil.disk_usage(folder).total
     size = registry.get_sample_value("slidekin_store_disk_size_bytes")

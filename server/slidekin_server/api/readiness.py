@@ -2,10 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
+import grpc
+from grpc.aio import ServicerContext
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_MAX_WATCHERS = 256
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
+    """Answers health checks.
+
+    The one that grpcio-health-checking 1.81 brings for asyncio tells nothing more to anybody who
+    watches a service, once one of them has gone; and one who does not read holds up the rest.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[str, int] = {"": _SERVING}
+        self._watchers: set[asyncio.Event] = set()
+
+    def set(self, states: Mapping[str, int]) -> None:
+        """State how services are."""
+        self._states.update(states)
+        for changed in self._watchers:
+            changed.set()
+
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: ServicerContext[Any, Any]
+    ) -> health_pb2.HealthCheckResponse:
+        """Return how a service is."""
+        state = self._states.get(request.service)
+        if state is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r} here"
+            )
+        return health_pb2.HealthCheckResponse(status=state)
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: ServicerContext[Any, Any]
+    ) -> None:
+        """Tell how a service is, now and whenever that changes."""
+        if len(self._watchers) >= _MAX_WATCHERS:
+            # Health checks pass admission: this is their bound.
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"{_MAX_WATCHERS} clients watch already: use Check",
+            )
+        changed, told = asyncio.Event(), None
+        self._watchers.add(changed)
+        try:
+            while True:
+                changed.clear()
+                state = self._states.get(request.service, _UNKNOWN)
+                if state != told:
+                    await context.write(health_pb2.HealthCheckResponse(status=state))
+                    told = state
+                await changed.wait()
+        finally:
+            self._watchers.discard(changed)
 
 
 class Readiness:
@@ -23,6 +83,7 @@ class Readiness:
         self.servicer = HealthServicer()
         self._services = tuple(services)
         self._loaded = False
+        self._stopping = False
         self._encoders_ready = not with_encoders
 
     @property
@@ -46,10 +107,10 @@ class Readiness:
 
     async def stop(self) -> None:
         """Say that no further call is welcome."""
-        await self.servicer.enter_graceful_shutdown()
+        self._stopping = True
+        self.servicer.set({"": _NOT_SERVING})
+        await self._publish()
 
     async def _publish(self) -> None:
-        response = health_pb2.HealthCheckResponse
-        status = response.SERVING if self.ready else response.NOT_SERVING
-        for service in self._services:
-            await self.servicer.set(service, status)
+        status = _SERVING if self.ready and not self._stopping else _NOT_SERVING
+        self.servicer.set(dict.fromkeys(self._services, status))

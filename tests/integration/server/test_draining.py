@@ -41,8 +41,12 @@ def tell(service: ServiceProcess) -> None:
 
 def health(channel: grpc.Channel) -> Iterator[int]:
     request = health_pb2.HealthCheckRequest(service="slidekin.v1.SlideService")
-    for answer in health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60):
-        yield answer.status
+    call = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60)
+    try:
+        for answer in call:
+            yield answer.status
+    finally:
+        call.cancel()
 
 
 def test_it_says_so_goes_on_for_the_notice_then_refuses_and_lets_calls_end(tmp_path: Path) -> None:
@@ -100,6 +104,26 @@ def test_what_is_open_at_the_end_is_told_and_leaves_nothing(tmp_path: Path) -> N
         assert service.ended() == 0
         with service.start().channel() as again:
             assert Calls(again).held() == []
+
+
+def test_every_watcher_is_told_though_others_have_left(tmp_path: Path) -> None:
+    with (
+        ServiceProcess(tmp_path, {"shutdown_notice_s": 2.0}) as service,
+        service.channel() as channel,
+    ):
+        watches = [health(channel) for _ in range(3)]
+        for watch in watches:
+            assert next(watch) == health_pb2.HealthCheckResponse.SERVING
+        watches[0].close()
+        eventually(
+            lambda: (
+                service.metric('slidekin_rpcs_in_progress{method="/grpc.health.v1.Health/Watch"}')
+                == 2
+            )
+        )
+        tell(service)
+        for watch in watches[1:]:
+            assert next(watch) == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def _and_nothing_more(messages: Iterator) -> Iterator:

@@ -30,7 +30,7 @@ class InFlight:
             label = urgency.name.lower()
             patches_held, bytes_held = self._patches[urgency], self._bytes[urgency]
             metrics.patches_in_flight.labels(label).set_function(patches_held.held_in_all)
-            metrics.image_bytes_in_flight.labels(label).set_function(bytes_held.held_in_all)
+            metrics.images_in_flight_bytes.labels(label).set_function(bytes_held.held_in_all)
 
     def full(self, caller: Caller) -> Reason | None:
         """Say which bound a caller has reached, if any."""

@@ -104,8 +104,8 @@ class Metrics:
         self.patches_in_flight = gauge(
             "patches_in_flight", "Patches that have arrived and have no code yet.", "urgency"
         )
-        self.image_bytes_in_flight = gauge(
-            "image_bytes_in_flight", "Bytes of the images of these patches.", "urgency"
+        self.images_in_flight_bytes = gauge(
+            "images_in_flight_bytes", "Bytes of the images of these patches.", "urgency"
         )
         self.turns_waiting = gauge(
             "turns_waiting", "Pieces of work that wait for their turn.", "stage", "urgency"

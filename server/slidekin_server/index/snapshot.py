@@ -23,10 +23,11 @@ from slidekin_server.values import Bag, SearchMode
 
 _FEW_EXCLUDED: Final = 4096
 """So few excluded patches a walk passes one by one: at most a quarter of its own steps again."""
-_COPY_FACTOR: Final = 32
+_COPY_FACTOR: Final = 64
 """Admitted patches are copied when they are no more than this times the root of all patches.
-Copying costs about 0.4 us a patch, once; walking through what is not admitted, for a slide of 60
-patches, about 2 ms times all / admitted: both cost the same near this bound."""
+Copying costs about 1 us a patch, once; walking through what is not admitted, for a slide of 60
+patches, about 20 ms times all / admitted. Both cost the same near twice this bound, but a request
+for fewer patches pays for its copy as well."""
 _NO_BITMAP: Final = np.empty(0, dtype=np.uint8)
 _NO_SKIP: Final = np.empty(0, dtype=np.int32)
 

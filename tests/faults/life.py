@@ -16,8 +16,10 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from tests.faults.content import content
+from tests.faults.history import History
 from tests.faults.model import Model, Version
-from tests.faults.traffic import History, Traffic, content, snapshot_span
+from tests.faults.traffic import Traffic, snapshot_span
 from tests.service_calls import Calls, slide_id
 from tests.service_process import ServiceProcess
 

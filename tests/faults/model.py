@@ -2,7 +2,8 @@
 
 Each slide is a register: a write gives it a version, or takes it away. Moments are ticks of one
 counter, so that "before" is certain. A read may return what a write gave it unless another,
-acknowledged write came wholly in between. An unacknowledged write may count or not, for good.
+acknowledged write came wholly in between. An unacknowledged write may count or not; also later, as
+long as the service lives that it was asked of.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Write:
     acknowledged: bool = False
     refused: bool = False
     """The service said no: it has no effect."""
+    lost: bool = False
+    """The call failed, and nobody knows whether it had an effect."""
 
 
 @dataclass
@@ -63,6 +66,30 @@ class Model:
         """The service said that it was not done."""
         with self._lock:
             write.refused, write.end = True, self.tick()
+
+    def lose(self, write: Write) -> None:
+        """The call failed: the write may have counted, or may do so yet."""
+        with self._lock:
+            write.lost = True
+
+    def died(self) -> None:
+        """The service is gone, and with it every lost write that has not counted by now."""
+        with self._lock:
+            now = self.tick()
+            for write in itertools.chain.from_iterable(self._writes.values()):
+                if write.lost:
+                    write.end = min(write.end, now)
+
+    def forget(self, before: float) -> None:
+        """Drop what no read that begins after a moment can return: long runs stay fast."""
+        with self._lock:
+            for slide, writes in self._writes.items():
+                done = [write for write in writes if write.acknowledged and write.end < before]
+                self._writes[slide] = [
+                    write
+                    for write in writes
+                    if not write.refused and not any(write.end < later.start for later in done)
+                ]
 
     def possible(self, slide: str, since: float, until: float) -> set[Version]:
         """What a read of a slide between two moments may find."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import grpc
 import pytest
 from tests.service_calls import Calls, Failure, random_codes
 from tests.service_process import ServiceProcess
+from tests.small_disk import fill, free, mount_small_disk
 
 from slidekin.v1 import admin_pb2, slides_pb2
 
@@ -20,22 +20,13 @@ PATCHES = 10_000
 """Of a slide that takes 320 KB."""
 
 
-def mount(folder: Path, options: str) -> None:
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "slidekin-test", str(folder)],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 32 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
-        mount(folder, "size=32m")
+        mount_small_disk(folder, size_mib=32)
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
         pytest.skip(f"a small disk cannot be mounted here, which takes root: {error}")
     yield folder
@@ -48,19 +39,6 @@ def service(tmp_path: Path, disk: Path) -> Iterator[ServiceProcess]:
     overrides = {"storage": {"path": str(disk / "store")}}
     with ServiceProcess(tmp_path / "service", overrides) as running:
         yield running
-
-
-def fill(disk: Path, *, leave: int = 0) -> None:
-    """Take all space but so many bytes."""
-    with (disk / "other").open("ab", buffering=0) as other:
-        state = os.statvfs(disk)
-        free = state.f_bavail * state.f_frsize
-        os.posix_fallocate(other.fileno(), 0, (disk / "other").stat().st_size + free - leave)
-
-
-def free(disk: Path) -> None:
-    """Give the space back."""
-    (disk / "other").unlink()
 
 
 def refused(calls: Calls, slide: str, seed: int) -> Failure:

@@ -85,3 +85,34 @@ def test_after_a_restart_only_what_was_found_counts():
     model.settle({"a": 7})
     assert not faults(model, a=7)
     assert faults(model)
+
+
+def test_what_was_lost_may_count_until_the_service_is_gone():
+    model = Model()
+    added(model, "a", 1)
+    model.lose(model.begin(["a"], 2))
+    added(model, "a", 3)
+    assert not faults(model, a=2), "it may come late"
+    model.died()
+    assert not faults(model, a=2)
+    assert not faults(model, a=3)
+    added(model, "a", 4)
+    assert faults(model, a=2)
+    assert not faults(model, a=4)
+
+
+def test_forgetting_changes_no_verdict():
+    model = Model()
+    for version in range(1, 5):
+        added(model, "a", version)
+    model.refuse(model.begin(["a"], 5))
+    model.lose(model.begin(["a"], 6))
+    added(model, "a", 7)
+    open_one = model.begin(["a"], 8)
+    now = model.tick()
+    before = model.possible("a", now, now)
+    model.forget(now)
+    assert model.possible("a", now, now) == before == {6, 7, 8}
+    model.acknowledge(open_one)
+    now = model.tick()
+    assert model.possible("a", now, now) == {6, 8}

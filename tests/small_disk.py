@@ -1,0 +1,37 @@
+"""A disk small enough to be filled: a tmpfs, which takes root (or a namespace of one's own)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+_FILLER = "other"
+
+
+def mount_small_disk(folder: Path, *, size_mib: int) -> None:
+    """Mount a disk at a folder that is there.
+
+    Raises:
+        subprocess.CalledProcessError, FileNotFoundError: It cannot be mounted here.
+    """
+    options = f"size={size_mib}m"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "slidekin-test", str(folder)],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+
+
+def fill(disk: Path, *, leave: int = 0) -> None:
+    """Take all space but so many bytes."""
+    with (disk / _FILLER).open("ab", buffering=0) as other:
+        state = os.statvfs(disk)
+        space = state.f_bavail * state.f_frsize
+        os.posix_fallocate(other.fileno(), 0, (disk / _FILLER).stat().st_size + space - leave)
+
+
+def free(disk: Path) -> None:
+    """Give the space back."""
+    (disk / _FILLER).unlink()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +46,8 @@ class ServiceProcess:
     """Variables it gets beside those of whoever runs the tests."""
     credentials: grpc.ChannelCredentials | None = None
     """With which its tests' channels are encrypted, where it is."""
+    within: Sequence[str] = ()
+    """Command that it is started by, for example into another network."""
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     """Of its gRPC interface, while it runs."""
@@ -61,7 +63,7 @@ class ServiceProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         state_file = self.folder / "state.json"
         state_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "slidekin_server", "serve", "--lifeline"]
+        command = [*self.within, sys.executable, "-m", "slidekin_server", "serve", "--lifeline"]
         command += ["--config", str(self._settings_file()), "--state-file", str(state_file)]
         if self.codes_only:
             command.append("--codes-only")

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +89,19 @@ def launcher_command(bundle: Path, run_dir: Path, *options: str) -> list[str]:
     ]
 
 
-def start_launcher(bundle: Path, run_dir: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the launcher; closing its standard input ends it."""
+def start_launcher(
+    bundle: Path, run_dir: Path, *options: str, within: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start the launcher; closing its standard input ends it.
+
+    Args:
+        bundle: What it serves: a bundle, or a store of several.
+        run_dir: Folder of this instance.
+        options: Of the launcher.
+        within: Command that it is started by, for example into another network.
+    """
     return subprocess.Popen(
-        launcher_command(bundle, run_dir, *options),
+        [*within, *launcher_command(bundle, run_dir, *options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -137,13 +146,21 @@ def running_triton(bundle: Path, run_dir: Path, *options: str) -> Iterator[Trito
 
 
 def build_demo_bundle(out: Path) -> Path:
-    """The demo's pair: a random VQ-VAE and EfficientNet-Lite0 with its packaged weights."""
+    """A random VQ-VAE, and EfficientNet-Lite0 with its packaged weights."""
     choice = {
         "vqvae": {"random": {"seed": 0}},
         "texture": {"package": "efficientnet-lite0"},
         "allow_random_weights": True,
     }
     return _build(choice, out)
+
+
+def build_shipped_bundle(out: Path) -> Path:
+    """The pair that ``make demo`` runs on: the networks that come with the project."""
+    from slidekin_models.bundles.bundle import build_bundle  # noqa: PLC0415
+
+    build_bundle(PROJECT / "deploy" / "demo" / "models.yaml", out)
+    return out
 
 
 def build_random_bundle(out: Path, *, texture: str, seed: int) -> Path:

@@ -58,15 +58,15 @@ class JudgedClient:
     def add(self, slide: str, *, replace: bool) -> None:
         """Add a new version of a slide; raises as `write` does."""
         version = self._new_version()
-        self._change((slide,), version, lambda: self._asked.add(slide, version, replace=replace))
+        self.change((slide,), version, lambda: self._asked.add(slide, version, replace=replace))
 
     def delete(self, slide: str) -> None:
         """Delete a slide; raises as `write` does."""
-        self._change((slide,), None, lambda: self._asked.delete(slide))
+        self.change((slide,), None, lambda: self._asked.delete(slide))
 
     def erase(self, patient_id: str) -> None:
         """Delete all slides of a patient; raises as `write` does."""
-        self._change(slides_of(patient_id), None, lambda: self._asked.delete_patient(patient_id))
+        self.change(slides_of(patient_id), None, lambda: self._asked.delete_patient(patient_id))
 
     def search(self, chance: random.Random) -> None:
         """Search for a slide that may be there, and judge what is found.
@@ -111,7 +111,14 @@ class JudgedClient:
             if label not in could:
                 self._fault(f"a ranking holds version {label} of {other}, could be {could}")
 
-    def _change(self, slides: Iterable[str], version: Version, call: Callable[[], None]) -> None:
+    def change(self, slides: Iterable[str], version: Version, call: Callable[[], None]) -> None:
+        """Ask for a change; raises as `write` does.
+
+        Args:
+            slides: What it concerns.
+            version: What it makes of each.
+            call: Asks for it.
+        """
         write = self._model.begin(slides, version)
         told = {"slides": write.slides, "version": version, "start": write.start}
         try:

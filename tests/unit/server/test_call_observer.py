@@ -37,6 +37,11 @@ class Servicer:
             context.set_code(grpc.StatusCode.ALREADY_EXISTS)
         if request == b"fail":
             raise ValueError(SECRET)
+        if request == b"too late":
+            self.started.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "nobody hears this")
         if request == b"hang":
             self.started.set()
             await asyncio.Event().wait()
@@ -167,6 +172,22 @@ def test_a_call_that_its_caller_gives_up_is_cancelled(bench: Bench, kind: str):
     asyncio.run(run())
     assert bench.counted(kind, "CANCELLED") == 1
     assert bench.gauge(kind) == 0
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "written"])
+def test_an_answer_that_comes_after_the_end_is_no_fault_of_the_service(bench: Bench, kind: str):
+    async def run():
+        async with bench.channel() as channel:
+            call = bench.call(channel, kind, b"too late")
+            task = asyncio.create_task(drained(call))
+            await bench.servicer.started.wait()
+            call.cancel()
+            await asyncio.wait([task])
+            await bench.until_ended()
+
+    asyncio.run(run())
+    assert bench.counted(kind, "CANCELLED") == 1
+    assert bench.lines()[0]["level"] == "info"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -71,7 +71,8 @@ class CallObserver:
 
 def ended_with(context: Context, error: BaseException | None) -> grpc.StatusCode:
     """The status that a call ends with, by what was raised out of its handler, if anything."""
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+    # aio.InternalError: what the handler still had to say came after the end of the call.
+    if isinstance(error, asyncio.CancelledError | GeneratorExit | aio.InternalError):
         remaining = context.time_remaining()
         late = remaining is not None and remaining <= 0
         return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED

@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults load soak bench-slide bench-index bench-encode bench-evaluation lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults chaos load soak bench-slide bench-index bench-encode bench-evaluation lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,10 +91,14 @@ load: env ## An open loop on a real stack, to saturation and past it, as JSON li
 	@PYTHONPATH=. python -m tests.load images --out $(LOAD_OUT)/images.jsonl
 	@PYTHONPATH=. python -m tests.load.report $(LOAD_OUT)/codes.jsonl $(LOAD_OUT)/images.jsonl
 
-MINUTES ?= 30
 soak: env ## A steady mixture for MINUTES: memory, files, threads, /dev/shm flat? Then docs/load.md
-	@PYTHONPATH=. python -m tests.soak --minutes $(MINUTES) --out $(LOAD_OUT)/soak.jsonl
+	@PYTHONPATH=. python -m tests.soak --minutes $(or $(MINUTES),30) --out $(LOAD_OUT)/soak.jsonl
 	@PYTHONPATH=. python -m tests.soak.report $(LOAD_OUT)/soak.jsonl
+
+CHAOS_OUT ?= docs/reliability/chaos.jsonl
+chaos: env ## Load while things break, as JSON lines; then docs/reliability.md: make chaos MINUTES=5 SEED=20260101
+	@python -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) --out $(CHAOS_OUT); \
+	ended=$$?; [ $$ended -eq 2 ] || PYTHONPATH=. python -m tests.chaos.report $(CHAOS_OUT); exit $$ended
 
 lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
 	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml

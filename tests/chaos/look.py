@@ -77,7 +77,7 @@ class Look:
         faults: list[str] = []
         for one in exported:
             found[one.slide.slide_id] = int(one.slide.label)
-            faults += _half_there(one)
+            faults += half_there(one)
         return found, faults
 
     def _search_codes(self, client: Client, slide: str, version: int) -> Iterator[str]:
@@ -100,7 +100,7 @@ class Look:
                 yield f"patch {hits.query_patch_index} of {slide} has other codes than its picture"
 
 
-def _half_there(one: ExportedSlide) -> Iterator[str]:
+def half_there(one: ExportedSlide) -> Iterator[str]:
     """Say where a slide is not what was sent."""
     slide, version = one.slide.slide_id, int(one.slide.label)
     if one.slide.patch_count != len(one.codes):

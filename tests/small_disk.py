@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 _FILLER = "other"
 
 
-def mount_small_disk(folder: Path, *, size_mib: int) -> None:
-    """Mount a disk at a folder that is there.
+@contextlib.contextmanager
+def small_disk(folder: Path, *, size_mib: int) -> Iterator[None]:
+    """A disk at a folder that is there, while the context lasts.
 
     Raises:
         subprocess.CalledProcessError, FileNotFoundError: It cannot be mounted here.
@@ -22,6 +25,10 @@ def mount_small_disk(folder: Path, *, size_mib: int) -> None:
         capture_output=True,
         timeout=30,
     )
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
 
 
 def fill(disk: Path, *, leave: int = 0) -> None:

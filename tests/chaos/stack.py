@@ -14,7 +14,7 @@ from tests.chaos.certificates import CLIENT_NAME, Certificates
 from tests.chaos.clock import Clock
 from tests.chaos.namespaces import SERVICE_ADDRESS, Cable
 from tests.service_process import ServiceProcess
-from tests.small_disk import mount_small_disk
+from tests.small_disk import small_disk
 from tests.triton_stack import TritonState, start_launcher, wait_ready
 
 from slidekin import Client
@@ -185,9 +185,9 @@ def running_stack(
         on_death: Called when the service was killed or drained.
     """
     (folder / "disk").mkdir()
-    mount_small_disk(folder / "disk", size_mib=_DISK_MIB)
     stack = Stack(folder, cable, bundle=bundle, with_clock=with_clock, on_death=on_death)
     with contextlib.ExitStack() as held:
+        held.enter_context(small_disk(stack.disk, size_mib=_DISK_MIB))
         if stack.triton is not None:
             held.callback(stack.triton.tidy_up)
             stack.triton.start()

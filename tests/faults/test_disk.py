@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import grpc
 import pytest
 from tests.service_calls import Calls, Failure, random_codes
 from tests.service_process import ServiceProcess
-from tests.small_disk import fill, free, mount_small_disk
+from tests.small_disk import fill, free, small_disk
 
 from slidekin.v1 import admin_pb2, slides_pb2
 
@@ -25,12 +26,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 32 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    try:
-        mount_small_disk(folder, size_mib=32)
-    except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        pytest.skip(f"a small disk cannot be mounted here, which takes root: {error}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(small_disk(folder, size_mib=32))
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            pytest.skip(f"a small disk cannot be mounted here, which takes root: {error}")
+        yield folder
 
 
 @pytest.fixture

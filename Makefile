@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults chaos load soak bench-slide bench-index bench-encode bench-evaluation lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults chaos load soak bench-slide bench-index bench-encode bench-evaluation bundle bundle-check lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -99,6 +99,13 @@ CHAOS_OUT ?= docs/reliability/chaos.jsonl
 chaos: env ## Load while things break, as JSON lines; then docs/reliability.md: make chaos MINUTES=5 SEED=20260101
 	@python -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) --out $(CHAOS_OUT); \
 	ended=$$?; [ $$ended -eq 2 ] || PYTHONPATH=. python -m tests.chaos.report $(CHAOS_OUT); exit $$ended
+
+BUNDLE_OUT ?= dist
+bundle: env ## All that a machine without a network needs, into dist/ (BUNDLE="--part service" narrows it)
+	@python deploy/bundle/make_bundle.py --out $(BUNDLE_OUT) $(BUNDLE)
+
+bundle-check: env ## Install the bundle of `make bundle` without a network, start what is in it, call it
+	@SLIDEKIN_BUNDLE=$$(ls -d $(BUNDLE_OUT)/slidekin-*-linux-x86_64) python -m pytest -s tests/integration/deploy/test_bundle.py
 
 lock: env ## Resolve the locks anew from pyproject.toml and deploy/triton/requirements.in
 	@pip-compile --quiet --extra dev $(LOCK_OPTIONS) --output-file deploy/environments/app.txt pyproject.toml

@@ -1,4 +1,4 @@
-"""The Triton server inside the ``nvidia-pytriton`` wheel: where its parts lie, how it is called.
+"""The Triton server inside the ``nvidia-pytriton`` wheel: where its parts lie, what it needs.
 
 Nothing of the wheel is imported: it is used as a carrier of the server's own files.
 """
@@ -9,7 +9,6 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import os
-import secrets
 import shutil
 import sys
 import sysconfig
@@ -17,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch_errors import EnvironmentRefusedError
-from ports import HOST, Ports
-from tracing import trace_arguments
+from server_command import ServerFiles
 
 _REQUIREMENTS = "deploy/triton/requirements.txt"
 _SHM_MIB = 256
@@ -27,7 +25,6 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": st
 """Memory of a patch is kept for the next one rather than given back to the system. Without this,
 decoding a patch touched 3,380 fresh pages and took 13 ms of processor time in place of 8, and raw
 pixels took 8 ms in place of 3 through Triton with networks that do nothing (a virtual machine)."""
-_CLOSED = "shared-memory,model-repository,trace,logging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,7 @@ def _libpython_folder() -> Path | None:
     return None
 
 
-def lay_out_backend(wheel: Wheel, backends: Path) -> None:
+def lay_out_backend(wheel: Wheel, backends: Path) -> ServerFiles:
     """Bring the Python backend's files together in one folder, as the server expects them."""
     folder = backends / "python"
     shutil.rmtree(backends, ignore_errors=True)
@@ -133,62 +130,24 @@ def lay_out_backend(wheel: Wheel, backends: Path) -> None:
     stub = folder / wheel.stub.name
     shutil.copyfile(wheel.stub, stub)
     stub.chmod(0o755)
+    return ServerFiles(wheel.tritonserver, backends, wheel.caches)
 
 
-def command(
-    wheel: Wheel,
-    *,
-    repository: Path,
-    backends: Path,
-    ports: Ports,
-    shm_prefix: str,
-    response_cache_mib: int,
-    gpu: bool,
-    trace_url: str = "",
-) -> list[str]:
-    """The server's command line.
+def environment(wheel: Wheel | None) -> dict[str, str]:
+    """Environment variables for the server and for the Python of its models.
 
-    It answers on the loopback address only. Shared-memory registration, the repository's control,
-    tracing and logging settings ask for a header that nobody is told.
+    Args:
+        wheel: Where the server comes from; None: from elsewhere, with its libraries in place.
     """
-    closed = f"{_CLOSED}:slidekin-closed={secrets.token_hex(16)}"
-    arguments = [
-        str(wheel.tritonserver),
-        f"--model-repository={repository}",
-        f"--backend-directory={backends}",
-        "--model-control-mode=none",
-        # Everything is configured; completing would start each model's process twice.
-        "--disable-auto-complete-config",
-        f"--grpc-address={HOST}",
-        f"--grpc-port={ports.grpc}",
-        f"--http-address={HOST}",
-        f"--http-port={ports.http}",
-        f"--metrics-address={HOST}",
-        f"--metrics-port={ports.metrics}",
-        f"--allow-gpu-metrics={str(gpu).lower()}",
-        f"--grpc-restricted-protocol={closed}",
-        f"--http-restricted-api={closed}",
-        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        "--backend-config=python,stub-timeout-seconds=120",
-        "--exit-timeout-secs=10",
-    ]
-    if response_cache_mib:
-        arguments += [
-            f"--cache-directory={wheel.caches}",
-            f"--cache-config=local,size={response_cache_mib << 20}",
-        ]
-    return arguments + trace_arguments(trace_url)
-
-
-def environment(wheel: Wheel) -> dict[str, str]:
-    """Environment variables for the server and for the Python of its models."""
-    libraries = [wheel.libraries, wheel.libpython]
-    return {
+    variables = {
         **_MALLOC,
         **os.environ,
-        "LD_LIBRARY_PATH": os.pathsep.join(str(path) for path in libraries if path),
         # The embedded interpreter finds its environment through the first python3 on the path.
         "PATH": os.pathsep.join(
             [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         ),
     }
+    if wheel is not None:
+        libraries = [wheel.libraries, wheel.libpython]
+        variables["LD_LIBRARY_PATH"] = os.pathsep.join(str(path) for path in libraries if path)
+    return variables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import sys
@@ -75,6 +76,14 @@ def _alive(group: int) -> bool:
             if int(own_group) == group and state not in "ZX":
                 return True
     return False
+
+
+def shared_memory_prefix(folder: Path) -> str:
+    """How the names of a server's regions begin.
+
+    The same for every start in this folder, so that each start can clear what a killed one left.
+    """
+    return f"slidekin-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}-"
 
 
 def remove_shared_memory(prefix: str) -> None:

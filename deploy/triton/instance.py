@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -17,12 +16,14 @@ from pathlib import Path
 
 import typer
 from bundles import BundleFacts
-from embedded import command, environment, find_wheel, lay_out_backend, require_shared_memory
-from guard import SHM, Guard, kill_group, remove_shared_memory
+from embedded import environment, find_wheel, lay_out_backend, require_shared_memory
+from guard import SHM, Guard, kill_group, remove_shared_memory, shared_memory_prefix
 from launch_errors import LaunchError
-from ports import HOST, Ports
 from repository import RepositoryOptions, Served, render_repository
+from server_command import server_command
 from stopping import told_to_stop
+
+from ports import HOST, Ports
 
 _HARMLESS = re.compile("CudaDriverHelper|NVML")
 """Said on every machine without a GPU."""
@@ -39,10 +40,8 @@ class Instance:
         self._backends = run_dir / "backends"
         self._state = run_dir / "state.json"
         self._log = run_dir / "triton.log"
-        # The same for every start in this folder, so that each start can clear what a killed one
-        # left in shared memory. The run directory's lock makes that safe.
-        digest = hashlib.sha256(str(run_dir).encode()).hexdigest()[:16]
-        self._shm_prefix = f"slidekin-{digest}-"
+        # What a killed start left under it is cleared. The run directory's lock makes that safe.
+        self._shm_prefix = shared_memory_prefix(run_dir)
         self._triton: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         self._ports = Ports(0, 0, 0)
@@ -58,7 +57,7 @@ class Instance:
         self._state.unlink(missing_ok=True)
         remove_shared_memory(self._shm_prefix)
         require_shared_memory(SHM)
-        lay_out_backend(self._wheel, self._backends)
+        self._files = lay_out_backend(self._wheel, self._backends)
         self._served = render_repository(self._bundles, self._repository, options)
 
     def start(
@@ -68,10 +67,10 @@ class Instance:
         self._ports = ports
         if self._log.exists():
             self._log.replace(self._log.with_name("triton.previous.log"))
-        arguments = command(
-            self._wheel,
+        arguments = server_command(
+            self._files,
             repository=self._repository,
-            backends=self._backends,
+            host=HOST,
             ports=ports,
             shm_prefix=self._shm_prefix,
             response_cache_mib=response_cache_mib,

@@ -26,13 +26,15 @@ from typing import Annotated
 
 import typer
 from bundles import find_bundles
+from container import become_server, require_ready
 from embedded import require_environment
 from instance import Instance
 from launch_errors import LaunchError
-from ports import choose_ports
 from repository import RepositoryOptions, render_repository
 from runtimes import AUTO
 from stopping import locked, stop_signals
+
+from ports import HOST, Ports, choose_ports
 
 app = typer.Typer(
     help="Start the embedded Triton server on one or several bundles.",
@@ -64,6 +66,7 @@ StepOption = Annotated[
 ]
 DecodersOption = Annotated[int, typer.Option(min=1, help="Processes that decode images.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: a free port.")]
+FixedPortOption = Annotated[int, typer.Option(min=1, max=65535)]
 
 
 @app.command()
@@ -162,6 +165,76 @@ def render(
         )
         render_repository(bundles, out, options)
         typer.echo(f"model repository written to {out}")
+
+
+@app.command()
+def serve(
+    work: Annotated[Path, typer.Option(help="Folder that can be written, such as a tmpfs.")],
+    *,
+    bundle: BundleOption = None,
+    store: StoreOption = None,
+    server: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the server.", show_default="the server in the wheel"),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to answer on. Triton asks nobody who is calling.")
+    ] = HOST,
+    grpc_port: FixedPortOption = 8001,
+    http_port: FixedPortOption = 8000,
+    metrics_port: FixedPortOption = 8002,
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = AUTO,
+    runtime: RuntimeOption = AUTO,
+    threads: ThreadsOption = 0,
+    images_per_forward: StepOption = 1,
+    decoder_instances: DecodersOption = 1,
+    response_cache_mib: Annotated[
+        int, typer.Option(min=0, help="Cache of the networks' answers; 0: none.")
+    ] = 0,
+    max_connection_age_s: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Callers connect anew after that, and find servers that came since; 0: never.",
+        ),
+    ] = 0,
+    trace_url: Annotated[
+        str,
+        typer.Option(
+            help="Collector of traces, by OTLP over HTTP: http://HOST:4318/v1/traces. Empty: none."
+        ),
+    ] = "",
+) -> None:
+    """Become the server, as the command of a container."""
+    with _plain_errors():
+        require_environment()
+        become_server(
+            find_bundles(bundle or (), store),
+            RepositoryOptions(
+                device=device,
+                precision=precision,
+                runtime=runtime,
+                threads=threads,
+                images_per_forward=images_per_forward,
+                decoder_instances=decoder_instances,
+                response_cache=response_cache_mib > 0,
+            ),
+            server=server,
+            work=work.resolve(),
+            host=host,
+            ports=Ports(grpc_port, http_port, metrics_port),
+            response_cache_mib=response_cache_mib,
+            max_connection_age_s=max_connection_age_s,
+            trace_url=trace_url,
+        )
+
+
+@app.command()
+def health(http_port: FixedPortOption = 8000) -> None:
+    """Ask the server on this machine whether it is ready: exit status 0 where it is."""
+    with _plain_errors():
+        require_ready(http_port)
 
 
 @contextlib.contextmanager

@@ -155,6 +155,31 @@ def show_config(
     typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
 
 
+@app.command()
+def health(
+    *,
+    config: ConfigOption = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Ask only whether the process answers, not whether it is ready."
+        ),
+    ] = False,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds.")] = 5.0,
+) -> None:
+    """Ask the service on this machine whether it is ready; exit code 0 where it is.
+
+    Reads the settings that the service was started with, to know where it listens.
+    """
+    from slidekin_server.health_command import ask_health  # noqa: PLC0415  loads gRPC
+    from slidekin_server.own_service import OwnServiceError  # noqa: PLC0415
+
+    try:
+        typer.echo(ask_health(_settings(config), live=live, timeout_s=timeout_s))
+    except OwnServiceError as error:
+        _fail(str(error))
+
+
 app.command()(snapshot)
 app.command()(restore)
 app.command()(verify)

@@ -178,7 +178,7 @@ def _describe(target: Path, part: str, python: Path) -> None:
     )
     _run(
         *(sys.executable, "-m", "piplicenses", f"--python={python}", "--format=markdown"),
-        *("--with-urls", "--from=mixed", f"--output-file={licences}"),
+        *("--with-system", "--with-urls", "--from=mixed", f"--output-file={licences}"),
     )
 
 

@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from ports import Ports
 from tracing import trace_arguments
+
+from ports import Ports
 
 _CLOSED = "shared-memory,model-repository,trace,logging"
 _CONNECTION_GRACE_S = 120

@@ -27,9 +27,16 @@ NAMED = "SLIDEKIN_BUNDLE"
 # Everything but the folders that the image has is read-only; of the network only loopback is there.
 ISOLATED = """
 set -e
+kept=$1
+shift
 ip link set lo up
 for folder in /var/lib /var/cache /run; do mount -t tmpfs tmpfs $folder; done
-mkdir -p /var/lib/slidekin /var/cache/slidekin /run/slidekin
+mkdir -p /var/lib/slidekin /var/cache/slidekin /run/slidekin /run/kept
+# Triton's Python backend writes to /tmp, where this test's own files may lie, too.
+mount --bind "$kept" /run/kept
+mount -t tmpfs tmpfs /tmp
+mkdir -p "$kept"
+mount --bind /run/kept "$kept"
 mount -o remount,bind,ro /
 exec "$@"
 """
@@ -82,7 +89,9 @@ def install(bundle: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_serves_where_there_is_no_network(bundle: Path, installed: Path, tmp_path: Path):
+def test_it_serves_where_there_is_no_network(
+    bundle: Path, installed: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
     service = read_stages(PROJECT / "deploy/docker/Dockerfile")["service"]
     entry = service.last("ENTRYPOINT").words()
     _, _, health = service.last("HEALTHCHECK").text.partition("CMD ")
@@ -106,12 +115,14 @@ def test_it_serves_where_there_is_no_network(bundle: Path, installed: Path, tmp_
             "texture_bits": 1024,
             "hamming_threshold_bits": 128,
         }
+    kept = tmp_path_factory.getbasetemp()
+    driver = shutil.copy(DRIVER, tmp_path)
     plan = tmp_path / "commands.json"
     plan.write_text(json.dumps(commands))
     variables = {**service.environment(), **models}
     variables["PATH"] = f"{installed / 'service/bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
     done = subprocess.run(
-        [*UNSHARE, "sh", "-c", ISOLATED, "sh", "python", DRIVER, plan],
+        [*UNSHARE, "sh", "-c", ISOLATED, "sh", kept, "python", driver, plan],
         capture_output=True,
         text=True,
         check=False,

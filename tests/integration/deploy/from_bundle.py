@@ -35,7 +35,7 @@ def main() -> None:
             client.create_collection("skin", **commands["collection"])
             seen["collections"] = [one.name for one in client.list_collections()]
             status = client.status()
-            seen["version"], seen["encoders"] = status.version, status.encoder_state.name
+            seen["version"], seen["encoders"] = status.version, status.encoder_state
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)

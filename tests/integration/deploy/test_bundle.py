@@ -136,7 +136,7 @@ def test_it_serves_where_there_is_no_network(
     assert seen["version"] == (bundle / "VERSION").read_text().strip()
     assert set(seen["exit_codes"]) == {0}
     if "triton" in commands:
-        assert seen["encoders"] == "READY"
+        assert seen["encoders"] == "ready"
 
 
 def test_it_says_what_is_in_it(bundle: Path):

@@ -209,6 +209,7 @@ async def _service(settings: Settings, options: RunOptions) -> AsyncIterator[_Se
             version=service_version(),
             models=models,
             identifies=access.identifies,
+            audit=access.audit,
         )
         server = build_server(parts, settings.listen, reflected=settings.reflection)
         port = listen(

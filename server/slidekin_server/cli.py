@@ -12,6 +12,7 @@ import typer
 import typer.core
 import yaml
 
+from slidekin_server.audit_commands import app as audit_app
 from slidekin_server.config import ConfigError, Settings, load_settings
 from slidekin_server.durability_commands import restore, snapshot, verify
 from slidekin_server.import_command import import_sish
@@ -185,6 +186,7 @@ app.command()(restore)
 app.command()(verify)
 app.command()(import_sish)
 app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 
 
 def _settings(config: Path | None) -> Settings:

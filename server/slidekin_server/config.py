@@ -177,6 +177,16 @@ class AccessSettings(_Section):
     oidc: Oidc = Oidc()
 
 
+class Audit(_Section):
+    """The record of who called what."""
+
+    enabled: bool = True
+    path: Path | None = None
+    max_bytes: Annotated[int, Field(ge=4096)] = 100 * _MIB
+    files: Positive = 20
+    when_full: Literal["serve", "refuse"] = "serve"
+
+
 class MetricsSettings(_Section):
     """Where Prometheus reads the metrics."""
 
@@ -302,6 +312,7 @@ class Settings(_Section):
     insecure: bool = False
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
+    audit: Audit = Audit()
     metrics: MetricsSettings = MetricsSettings()
     storage: Storage = Storage()
     model: Model = Model()
@@ -319,6 +330,12 @@ class Settings(_Section):
     def access_path(self) -> Path:
         """``access.path``, or a folder beside the store that shares its name."""
         return self.access.path or self.storage.path.with_name(f"{self.storage.path.name}-access")
+
+    @property
+    def audit_path(self) -> Path:
+        """``audit.path``, or a file in a folder beside the store that shares its name."""
+        folder = self.storage.path.with_name(f"{self.storage.path.name}-audit")
+        return self.audit.path or folder / "audit.jsonl"
 
     @property
     def exposures(self) -> tuple[str, ...]:

@@ -55,9 +55,9 @@ def create(
     expires = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
     try:
         grants = [Grant(Role[role.name], pattern) for pattern in collection or (ALL_COLLECTIONS,)]
-        key, text = KeyFile(_folder(config)).create(name, grants, expire_time=expires)
+        key, text = KeyFile(access_folder(config)).create(name, grants, expire_time=expires)
     except (AccessSetupError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     where = ", ".join(grant.collections for grant in grants)
     until = "does not expire" if expires is None else f"expires {expires:%Y-%m-%d}"
     typer.echo(f"key {key.key_id} of {name}: {role.value} of {where}, {until}", err=True)
@@ -67,11 +67,11 @@ def create(
 @app.command("list")
 def list_(*, config: ConfigOption = None) -> None:
     """List all keys: whose, for what, and when each was used last."""
-    folder = _folder(config)
+    folder = access_folder(config)
     try:
         keys = KeyFile(folder).read()
     except AccessSetupError as error:
-        _fail(str(error))
+        fail(str(error))
     used = LastUse.read(folder)
     now = datetime.now(UTC)
     rows = [("id", "name", "state", "role", "collections", "created", "expires", "last use")]
@@ -103,13 +103,14 @@ def revoke(
 ) -> None:
     """Revoke a key for good. Calls that have begun go on to their end."""
     try:
-        revoked = KeyFile(_folder(config)).revoke(key)
+        revoked = KeyFile(access_folder(config)).revoke(key)
     except AccessSetupError as error:
-        _fail(str(error))
+        fail(str(error))
     typer.echo(f"key {revoked.key_id} of {revoked.name} is revoked")
 
 
-def _folder(config: Path | None) -> Path:
+def access_folder(config: Path | None) -> Path:
+    """Return the folder of access that a service's settings name; end the command otherwise."""
     try:
         return load_settings(config).access_path
     except ConfigError as error:
@@ -122,6 +123,7 @@ def _day(time: datetime) -> str:
     return f"{time:%Y-%m-%d}"
 
 
-def _fail(problem: str) -> NoReturn:
+def fail(problem: str) -> NoReturn:
+    """Say what went wrong and end the command."""
     typer.echo(problem, err=True)
     raise typer.Exit(1)

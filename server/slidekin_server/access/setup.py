@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import grpc
 
+from slidekin_server.access.audit import AuditLog
+from slidekin_server.access.audit_file import RotatedFile
 from slidekin_server.access.authenticator import Authenticator, Open
 from slidekin_server.access.certificates import Certificates, TlsFiles
+from slidekin_server.access.errors import AccessSetupError
 from slidekin_server.access.keys import KeyRing
 from slidekin_server.access.provider_keys import ProviderKeys
+from slidekin_server.access.pseudonyms import Pseudonyms
 from slidekin_server.access.refreshing import Refreshed, refresh_every
 from slidekin_server.access.roles import Grant, GrantTable, Role
 from slidekin_server.access.tokens import TokenChecker, TokenRules
@@ -32,6 +36,8 @@ class Access:
     """Says who a call is from."""
     credentials: grpc.ServerCredentials | None
     """To listen with; None: calls are not encrypted."""
+    audit: AuditLog | None
+    """Takes a record of each call; None: nothing is recorded."""
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +65,11 @@ async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Acc
         identifies: Authenticator | Open = Open()
         if settings.access.required:
             identifies = await _authenticator(settings, stack)
-        yield Access(identifies, credentials)
+        audit = None
+        if settings.audit.enabled:
+            audit = await asyncio.to_thread(_audit, settings, metrics)
+            stack.callback(audit.close)
+        yield Access(identifies, credentials, audit)
 
 
 async def _authenticator(settings: Settings, stack: contextlib.AsyncExitStack) -> Authenticator:
@@ -84,6 +94,20 @@ async def _authenticator(settings: Settings, stack: contextlib.AsyncExitStack) -
     )
     stack.push_async_callback(authenticator.close)
     return authenticator
+
+
+def _audit(settings: Settings, metrics: Metrics) -> AuditLog:
+    path = settings.audit_path
+    file = RotatedFile(path, max_bytes=settings.audit.max_bytes, files=settings.audit.files)
+    pseudonyms = Pseudonyms.of(settings.access_path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return AuditLog(file, pseudonyms, metrics, refuse=settings.audit.when_full == "refuse")
+    except OSError as error:
+        raise AccessSetupError(
+            f"the audit log {path} cannot be written ({error.strerror}): free its disk or let the "
+            "service write there, set audit.path to another place, or audit.enabled to false"
+        ) from None
 
 
 def _follow(stack: contextlib.AsyncExitStack, interval_s: float, *followers: Refreshed) -> None:

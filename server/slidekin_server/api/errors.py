@@ -10,6 +10,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from slidekin_server.access.audit import AuditUnavailableError
 from slidekin_server.access.errors import (
     IdentityProviderError,
     PermissionDeniedError,
@@ -124,6 +125,11 @@ def _(error: UnauthenticatedError) -> status_pb2.Status:
 @status_of.register
 def _(error: IdentityProviderError) -> status_pb2.Status:
     return _unavailable(str(error), "IDENTITY_PROVIDER_UNAVAILABLE", error.retry_after_s)
+
+
+@status_of.register
+def _(error: AuditUnavailableError) -> status_pb2.Status:
+    return _unavailable(str(error), "AUDIT_UNAVAILABLE", error.retry_after_s)
 
 
 @status_of.register

@@ -91,6 +91,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
     ) -> search_pb2.SearchStoredSlideResponse:
         """Find slides that look like one the collection holds."""
         collection, slide = slide_ids("name", request.name)
+        note(slide=slide)
         options = self._read(self._archive.view(collection), request.options)
         answer = await self._searcher.stored_slide(collection, slide, options)
         note(patches=len(answer.patches), index_version=answer.view.version)

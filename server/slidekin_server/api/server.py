@@ -16,11 +16,13 @@ from slidekin.v1 import (
     search_pb2_grpc,
     slides_pb2_grpc,
 )
+from slidekin_server.access.audit import AuditLog
 from slidekin_server.api import permissions
 from slidekin_server.api.admin import AdminServicer
 from slidekin_server.api.collections import CollectionServicer
 from slidekin_server.api.interceptors.access import AccessLayer, Identifies
 from slidekin_server.api.interceptors.admission import Admission
+from slidekin_server.api.interceptors.audit import AuditGuard, AuditRecorder
 from slidekin_server.api.interceptors.errors import ErrorMapper
 from slidekin_server.api.interceptors.layers import CallLayers, Layer
 from slidekin_server.api.interceptors.observer import CallObserver
@@ -65,6 +67,7 @@ class Parts:
     version: str
     models: ServedModels
     identifies: Identifies
+    audit: AuditLog | None
 
 
 def build_server(parts: Parts, connections: Listen, *, reflected: bool) -> aio.Server:
@@ -79,7 +82,9 @@ def build_server(parts: Parts, connections: Listen, *, reflected: bool) -> aio.S
     layers: list[Layer] = [
         CallObserver(parts.metrics),
         CallTracer(parts.start_span),
+        AuditRecorder(parts.audit),
         ErrorMapper(),
+        AuditGuard(parts.audit),
         AccessLayer(parts.identifies),
         parts.admission,
     ]

@@ -103,6 +103,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
     ) -> slides_pb2.AddSlideResponse:
         """Encode a slide anew: stored on return, for the day its collection's reindex ends."""
         collection, slide = slide_ids("header.slide.name", header.slide.name)
+        note(slide=slide)
         reindex = self._reindexer.get(collection)
         held = reindex.view.slide(slide)
         if header.slide.content_digest not in ("", held.content_digest):
@@ -150,6 +151,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
     ) -> slides_pb2.GetSlideResponse:
         """Return one slide."""
         collection, slide = slide_ids("name", request.name)
+        note(slide=slide)
         record = self._archive.view(collection).slide(slide)
         return slides_pb2.GetSlideResponse(slide=messages.slide(record))
 
@@ -206,6 +208,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
     ) -> slides_pb2.UpdateSlideResponse:
         """Change a slide's label or attributes."""
         collection, slide = slide_ids("slide.name", request.slide.name)
+        note(slide=slide)
         attributes = dict(request.slide.attributes)
         with checking() as check:
             fields = check.mask(request.update_mask, _MUTABLE)
@@ -227,6 +230,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
     ) -> slides_pb2.DeleteSlideResponse:
         """Delete one slide."""
         collection, slide = slide_ids("name", request.name)
+        note(slide=slide)
         record = await self._workers.write(self._archive.delete_slide, collection, slide)
         return slides_pb2.DeleteSlideResponse(deleted_patches=record.patch_count)
 
@@ -239,11 +243,13 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         collection = collection_id("parent", request.parent, allow_any=True)
         with checking() as check:
             check.text("patient_id", request.patient_id, required=True)
+        note(patient=request.patient_id)
         deleted = await self._workers.write(
             self._archive.delete_patient,
             request.patient_id,
             collection_id=None if collection == ANY_COLLECTION else collection,
         )
+        note(slides=len(deleted))
         return slides_pb2.DeletePatientResponse(
             deleted_slides=[slide_name(r.collection, r.facts.slide_id) for r in deleted]
         )
@@ -279,6 +285,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
     ) -> slides_pb2.GetThumbnailsResponse:
         """Return the thumbnails kept with a slide."""
         collection, slide = slide_ids("name", request.name)
+        note(slide=slide)
         patch_count = self._archive.view(collection).slide(slide).patch_count
         with checking() as check:
             for position, index in enumerate(request.patch_indices):
@@ -308,6 +315,9 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         """Return the collection's id and what the header says of the slide."""
         slide = header.slide
         collection, slide_id = slide_ids("header.slide.name", slide.name)
+        note(slide=slide_id)
+        if slide.patient_id:
+            note(patient=slide.patient_id)
         attributes = dict(slide.attributes)
         with checking() as check:
             check.text("header.slide.patient_id", slide.patient_id)

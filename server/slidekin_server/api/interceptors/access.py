@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-import structlog
-
 from slidekin_server.access.authenticator import Peer, Principal
 from slidekin_server.access.errors import PermissionDeniedError
 from slidekin_server.access.roles import EVERYTHING, Role, set_grants
@@ -15,6 +13,7 @@ from slidekin_server.api.interceptors.layers import Call, Watch
 from slidekin_server.api.permissions import RULES, Reach, Rule
 from slidekin_server.archive.names import ANY_COLLECTION, collection_name
 from slidekin_server.callers import Caller, Urgency, set_caller
+from slidekin_server.telemetry import note
 
 _ALL = "all collections"
 _BULK = frozenset(
@@ -61,7 +60,7 @@ class AccessLayer:
         urgency = Urgency.BULK if call.method in _BULK else Urgency.INTERACTIVE
         set_caller(Caller(principal.identity, urgency))
         set_grants(principal.grants)
-        structlog.contextvars.bind_contextvars(identity=principal.identity)
+        note(identity=principal.identity)
         yield _watch(call.method, rule, principal)
 
 

@@ -1,0 +1,89 @@
+"""Names of patients and slides in the audit log: keyed hashes, the same from one start to the next.
+
+Patients are few and their numbers follow patterns: whoever had an unkeyed hash could try them all.
+The key lies apart from the log, so that a copy of the log says nothing of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from slidekin_server.access.errors import AccessSetupError
+
+PATIENT: Final = "patient"
+SLIDE: Final = "slide"
+KEY_FILE: Final = "audit.key"
+_KEY_BYTES = 32
+
+
+class Pseudonyms:
+    """Hashes names with a key.
+
+    Args:
+        key: 32 bytes, which nobody else knows.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def of(cls, folder: Path) -> Pseudonyms:
+        """Read the key from the folder of access; make one where there is none yet.
+
+        Raises:
+            AccessSetupError: It can be neither read nor made, or is none.
+        """
+        file = folder / KEY_FILE
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return cls(_checked(file))
+            with open(descriptor, "wb") as stream:  # noqa: PTH123  by its descriptor
+                key = secrets.token_bytes(_KEY_BYTES)
+                stream.write(key)
+                stream.flush()
+                os.fsync(descriptor)
+        except OSError as error:
+            raise AccessSetupError(
+                f"{file}, the key of hashes in the audit log, cannot be used ({error.strerror}): "
+                "let the service write its folder, or set access.path"
+            ) from None
+        return cls(key)
+
+    @classmethod
+    def reading(cls, folder: Path) -> Pseudonyms:
+        """Read the key that a service has made.
+
+        Raises:
+            AccessSetupError: There is none.
+        """
+        file = folder / KEY_FILE
+        try:
+            return cls(_checked(file))
+        except OSError as error:
+            raise AccessSetupError(
+                f"{file} cannot be read ({error.strerror}): name the service's settings with "
+                "--config, and run the command as the user that it runs as"
+            ) from None
+
+    def hash(self, kind: str, name: str) -> str:
+        """Return what stands for a name; of another kind, another."""
+        return hashlib.blake2b(
+            name.encode(), key=self._key, person=kind.encode(), digest_size=16
+        ).hexdigest()
+
+
+def _checked(file: Path) -> bytes:
+    key = file.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise AccessSetupError(
+            f"{file} is no key: bring back an older copy, or move it away, whereafter patients "
+            "have other hashes than before"
+        )
+    return key

@@ -186,3 +186,19 @@ def test_a_certificate_without_a_name_is_nobody(mutual: ServiceProcess, authorit
         "CERTIFICATE_UNNAMED",
     )
     assert expiry(mutual, "client_ca") > time.time()
+
+
+def test_a_service_that_is_open_to_strangers_warns_at_every_start(tmp_path: Path):
+    # An address of loopback that is not taken for one.
+    listen = {"host": "::ffff:127.0.0.1", "port": 0}
+    service = ServiceProcess(tmp_path, {"listen": listen, "insecure": True})
+    for start in (1, 2):
+        with service:
+            pass
+        log = service.log.read_text(encoding="utf-8")
+        assert log.count("calls travel unencrypted") == start
+        assert log.count("nobody is asked who they are") == start
+    refused = ServiceProcess(tmp_path, {"listen": listen})
+    with pytest.raises(RuntimeError, match="set insecure to true"):
+        refused.start()
+    refused.__exit__()

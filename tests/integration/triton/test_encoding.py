@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as triton_grpc
 from PIL import Image
@@ -160,6 +161,22 @@ def test_memory_repository_and_settings_are_closed(
             urllib.request.urlopen(triton.http_url + path, timeout=10)
         assert raised.value.code == 403
         raised.value.close()
+    for path in ("repository/index", f"repository/models/{triton.model('vqvae')}/unload"):
+        request = urllib.request.Request(f"{triton.http_url}/v2/{path}", b"{}", method="POST")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=10)
+        assert raised.value.code == 403
+        raised.value.close()
+
+
+def test_it_listens_on_loopback_alone(triton: TritonState) -> None:
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.Process(triton.triton_pid).net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3, "gRPC, HTTP, metrics"
+    assert set(listening) == {"127.0.0.1"}
 
 
 def test_metrics_are_published(triton: TritonState) -> None:

@@ -139,3 +139,59 @@ def test_a_missing_file_is_named(tmp_path: Path):
 def test_a_file_that_is_not_text_is_named(tmp_path: Path):
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     assert "x.yaml: is not valid YAML" in problems(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_on_loopback_nothing_more_is_asked_for(tmp_path: Path, host: str):
+    assert load_settings(written(tmp_path, f"listen: {{host: '{host}'}}"), {}).exposures == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "archive", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    ("closed", "wanted"),
+    [
+        ("", "tls.certificate_file and tls.key_file; nobody is asked who they are"),
+        ("access: {required: true}", "calls travel unencrypted"),
+        ("tls: {certificate_file: c, key_file: k}", "set access.required to true"),
+    ],
+)
+def test_beyond_loopback_nothing_is_open_unless_that_is_said(
+    tmp_path: Path, host: str, closed: str, wanted: str
+):
+    text = f"listen: {{host: '{host}'}}\n{closed}\n"
+    found = problems(written(tmp_path, text))
+    assert wanted in found
+    assert "set insecure to true" in found
+    assert load_settings(written(tmp_path, text + "insecure: true\n"), {}).exposures
+
+
+def test_with_encryption_and_callers_that_are_known_it_listens_anywhere(tmp_path: Path):
+    text = (
+        "listen: {host: 0.0.0.0}\ntls: {certificate_file: c, key_file: k}\n"
+        "access: {required: true}\n"
+    )
+    assert load_settings(written(tmp_path, text), {}).exposures == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("tls: {certificate_file: c}", "certificate_file and key_file belong together"),
+        ("tls: {client_ca_file: c}", "client_ca_file needs certificate_file"),
+        ("access: {oidc: {issuer: 'https://i'}}", "audience must be set"),
+        ("access: {oidc: {issuer: 'http://i', audience: a}}", "must begin with https://"),
+        ("access: {oidc: {algorithms: [HS256]}}", "access.oidc.algorithms.0"),
+        ("access: {grants: [{identity: jane, role: reader, collections: [a]}]}", "grants.0"),
+        ("access: {grants: [{identity: 'key:a', role: owner, collections: [a]}]}", "'reader'"),
+        ("access: {grants: [{identity: 'key:a', role: admin, collections: []}]}", "collections"),
+        ("access: {grants: [{identity: 'key:a', role: admin, collections: ['a/b']}]}", "pattern"),
+    ],
+)
+def test_a_mistake_about_access_is_named(tmp_path: Path, text: str, wanted: str):
+    assert wanted in problems(written(tmp_path, text))
+
+
+def test_grants_may_come_from_the_environment():
+    stated = '[{"identity": "cert:a", "role": "admin", "collections": ["*"]}]'
+    (grant,) = load_settings(None, {"SLIDEKIN_SERVER__ACCESS__GRANTS": stated}).access.grants
+    assert (grant.identity, grant.role, grant.collections) == ("cert:a", "admin", ("*",))

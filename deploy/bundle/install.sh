@@ -9,7 +9,7 @@
 # PYTHON (default python3.11, else python3) names the interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-prefix=/opt/slidekin parts= systemd=
+prefix=/opt/slidekin parts="" systemd=""
 
 fail() {
     echo "install: $*" >&2
@@ -33,7 +33,7 @@ done
 [ -n "$parts" ] || parts=$(cd "$here" && for part in service triton; do [ ! -f $part.txt ] || echo $part; done | paste -sd,)
 
 python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
-[ -n "$python" ] && "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
+"${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null ||
     fail "Python 3.11 is needed and '${python:-python3}' is not it: install it or set PYTHON=/path/to/python3.11"
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "this Python has no venv module; on Debian: apt-get install python3.11-venv"

@@ -71,6 +71,8 @@ class TritonClient:
         self._client = InferenceServerClient(
             url,
             channel_args=[
+                # Where the name stands for several Tritons, each gets its turn.
+                ("grpc.lb_policy_name", "round_robin"),
                 # Raw patches of 3 MiB go out; what comes back is small.
                 ("grpc.max_send_message_length", 16 * 1024 * 1024),
                 # gRPC's own back-off grows to two minutes: far longer than Triton takes to start.

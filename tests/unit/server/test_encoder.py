@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -116,6 +117,27 @@ def test_a_patch_comes_back_as_key_and_texture(bundle: ModelBundle):
         assert bench.value("stage_duration_seconds_count", stage="encode") == 1
 
     with_encoder(bundle, scenario)
+
+
+def test_several_tritons_behind_one_name_take_turns(bundle: ModelBundle):
+    async def run():
+        async with triton_double() as one, triton_double() as two:
+            both = SimpleNamespace(url=f"ipv4:{one.url},{two.url}")
+            bench = Bench(bundle, both)
+            await bench.encoder.start()
+            try:
+                await bench.until(EncoderState.READY)
+                # The second connection may be made a moment after the first.
+                while not (one.requests and two.requests):
+                    await bench.encoder.encode(JPEG)
+                asked = len(one.requests), len(two.requests)
+                for _ in range(8):
+                    await bench.encoder.encode(JPEG)
+            finally:
+                await bench.encoder.close()
+            assert (len(one.requests) - asked[0], len(two.requests) - asked[1]) == (4, 4)
+
+    asyncio.run(run())
 
 
 def test_raw_pixels_go_to_the_raw_encoder(bundle: ModelBundle):

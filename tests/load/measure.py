@@ -16,7 +16,6 @@ from tests.load.tally import Tally, quantiles_ms
 
 OVERLOAD = 2.0
 """Times the saturating rate at which goodput must hold."""
-_PAST = (1.5, OVERLOAD, 3.0)
 _seeds = itertools.count(1)
 
 
@@ -32,6 +31,8 @@ class Effort:
     """What counts of the step past saturation."""
     halvings: int = 2
     """Steps between the last rate that was followed and the first that was not."""
+    past: tuple[float, ...] = (1.5, OVERLOAD, 3.0)
+    """Times the saturating rate, that are put on after it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def curve(site: SiteProcess, stack: Stack, workload: Workload, effort: Effort) -
     )
     goodput = round(found.goodput, 3)
     say("saturation", found.rate, "calls/s", workload=workload.name, goodput=goodput)
-    for factor in _PAST:
+    for factor in effort.past:
         seconds = effort.overload_s if factor == OVERLOAD else effort.step_s
         step = measure(factor * found.rate, seconds, "past saturation", factor=factor)
         if factor == OVERLOAD:

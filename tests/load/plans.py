@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.lines import say
-from tests.load.measure import Effort, Fairness, Workload, beside_a_flood, curve
+from tests.load.measure import OVERLOAD, Effort, Fairness, Workload, beside_a_flood, curve
 from tests.load.requests import Site
 from tests.load.sites import Load, SiteProcess
 from tests.load.stack import COLLECTION, Stack, codes_stack, images_stack
@@ -51,14 +51,14 @@ class Plan:
 FULL = Plan(
     patches=300_000,
     codes=Effort(settle_s=2.0, step_s=5.0, overload_s=10.0),
-    images=Effort(settle_s=8.0, step_s=12.0, overload_s=24.0, halvings=1),
+    images=Effort(settle_s=8.0, step_s=12.0, overload_s=24.0, halvings=1, past=(1.5, OVERLOAD)),
     fairness_s=10.0,
-    image_fairness_s=30.0,
+    image_fairness_s=24.0,
 )
 SHORT = Plan(
     patches=6_000,
-    codes=Effort(settle_s=0.5, step_s=0.7, overload_s=1.0, halvings=0),
-    images=Effort(settle_s=0.5, step_s=1.0, overload_s=1.0, halvings=0),
+    codes=Effort(settle_s=0.5, step_s=0.7, overload_s=1.0, halvings=0, past=(OVERLOAD,)),
+    images=Effort(settle_s=0.5, step_s=1.0, overload_s=1.0, halvings=0, past=(OVERLOAD,)),
     fairness_s=2.0,
     image_fairness_s=2.0,
 )
@@ -71,7 +71,7 @@ MIXED = Workload(
     start=15,
 )
 IMAGES = Workload(
-    "searches by images", {"search image": 1.0}, {"search image": IMAGE_PATIENCE_S}, start=1
+    "searches by images", {"search image": 1.0}, {"search image": IMAGE_PATIENCE_S}, start=1.5
 )
 
 

@@ -129,7 +129,8 @@ class Gate:
             )
 
     def _require_time(self, kind: Kind, ticket: Ticket) -> None:
-        ahead_s = self._load.ahead_s() if kind.searches else 0.0
+        identity = ticket.caller.identity
+        ahead_s = self._load.ahead_s(identity, kind.method) if kind.searches else 0.0
         if not ahead_s:
             return
         left_s = ticket.time_left_s()

@@ -76,9 +76,13 @@ class FairLine(Generic[_T]):
         if not place.left:
             self._take_out(place)
 
-    def next(self) -> Place[_T] | None:
-        """Take out what comes next; None where nothing waits."""
-        urgency = self._next_urgency()
+    def next(self, *, bulk: bool = True) -> Place[_T] | None:
+        """Take out what comes next; None where nothing waits.
+
+        Args:
+            bulk: Whether it may be bulk's turn.
+        """
+        urgency = self._next_urgency(bulk=bulk)
         if urgency is None:
             return None
         identities = self._classes[urgency]
@@ -109,8 +113,9 @@ class FairLine(Generic[_T]):
         queue = self._classes[urgency].get(identity)
         return 0 if queue is None else queue.living
 
-    def _next_urgency(self) -> Urgency | None:
-        interactive, bulk = (self._waiting[urgency] for urgency in Urgency)
+    def _next_urgency(self, *, bulk: bool) -> Urgency | None:
+        interactive, bulks = (self._waiting[urgency] for urgency in Urgency)
+        bulk = bulk and bulks > 0
         if not interactive:
             self._turns_since_bulk = 0
             return Urgency.BULK if bulk else None

@@ -23,15 +23,19 @@ class SearchLoad:
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._open: dict[Ticket, str] = {}
 
-    def ahead_s(self) -> float:
-        """Return how long a search that begins now waits for those before it."""
-        return (
-            sum(
-                max(self._paces[method].mean_s - ticket.computed_s, 0.0)
-                for ticket, method in self._open.items()
-            )
-            / self._threads
-        )
+    def ahead_s(self, identity: str, method: str) -> float:
+        """Return how long a search that begins now waits for those before it.
+
+        Identities take turns: of another one's searches so much comes first as the caller has to be
+        done for itself, and no more, however much they are.
+        """
+        left: defaultdict[str, float] = defaultdict(float)
+        for ticket, other in self._open.items():
+            left_s = max(self._paces[other].mean_s - ticket.computed_s, 0.0)
+            left[ticket.caller.identity] += left_s
+        before_s = left.pop(identity, 0.0)
+        own_s = before_s + self.own_s(method)
+        return (before_s + sum(min(other_s, own_s) for other_s in left.values())) / self._threads
 
     def own_s(self, method: str) -> float:
         """Return what a search itself is likely to take, alone."""

@@ -9,23 +9,43 @@ from slidekin_server.admission.errors import DeadlinePassedError, Reason, Refuse
 from slidekin_server.admission.line import FairLine
 from slidekin_server.admission.pace import Pace
 from slidekin_server.admission.ticket import Ticket, current_ticket
+from slidekin_server.callers import Urgency
 from slidekin_server.telemetry import Metrics
+
+# The guess is a mean: turns that take somewhat longer must not be had in vain.
+_SAFETY = 1.25
+# How much of bulk's may be under way: so much that it takes about this long. What comes next waits
+# for all of it, since nothing under way is stopped.
+_BULK_AHEAD_S = 0.5
+# One at work and one to follow it, however slow the place is.
+_LEAST_BULK = 2
 
 
 class Turn:
     """A turn that was had; ``end`` it once, when the work is done."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, urgency: Urgency, before: int) -> None:
         self._turns = turns
+        self._urgency = urgency
+        self._before = before
         self._began = time.monotonic()
 
     def end(self) -> None:
         """Let the next one have it."""
-        self._turns.ended(time.monotonic() - self._began)
+        taken_s = time.monotonic() - self._began
+        self._turns.ended(self._urgency, taken_s / (self._before + 1))
+
+    def give_back(self) -> None:
+        """Let the next one have it: nothing was done."""
+        self._turns.give_back(self._urgency)
 
 
 class Turns:
-    """Bounds what is under way at one place. Belongs to one event loop.
+    """Bounds what is under way at one place, which works on it in about the order of its coming.
+
+    Bulk has only so many of the turns as are done in half a second, at least two: what is
+    interactive and finds a turn free still waits for what the place has begun. Belongs to one event
+    loop.
 
     Args:
         stage: Name of the place, for metrics and messages.
@@ -36,17 +56,18 @@ class Turns:
 
     def __init__(self, stage: str, at_once: int, *, bulk_every: int, metrics: Metrics) -> None:
         self._stage = stage
-        self._free = at_once
         self._at_once = at_once
+        self._under_way = dict.fromkeys(Urgency, 0)
         self._line: FairLine[asyncio.Future[Turn]] = FairLine(bulk_every=bulk_every)
         self._pace = Pace()
+        """Of the place: what one turn adds to those that come after it."""
         self._metrics = metrics
 
     def expected_wait_s(self, ticket: Ticket) -> float:
-        """Return how long a turn is likely to be waited for; 0 where nobody waits."""
-        if not self._line:
+        """Return how long a turn is likely to be waited for; 0 where there is one."""
+        if self._may_begin(ticket.caller.urgency):
             return 0.0
-        return (self._line.ahead(ticket) + 1) * self._pace.mean_s / self._at_once
+        return (self._line.ahead(ticket) + 1) * self._pace.mean_s
 
     async def take(self, ticket: Ticket | None = None) -> Turn:
         """Have a turn, as soon as it comes.
@@ -55,23 +76,58 @@ class Turns:
             ticket: Whom it is for; None: the call under way.
 
         Raises:
-            RefusedError: It would come after the call's deadline.
+            RefusedError: It would end after the call's deadline.
             DeadlinePassedError: It has not come before the call's deadline.
         """
         ticket = ticket or current_ticket()
         ticket.require_wanted(f"its turn at the {self._stage}")
-        if self._free and not self._line:
-            self._free -= 1
-            return Turn(self)
-        wait_s, left_s = self.expected_wait_s(ticket), ticket.time_left_s()
-        if left_s is not None and wait_s > left_s:
+        self._require_time(ticket, self.expected_wait_s(ticket))
+        if self._may_begin(ticket.caller.urgency):
+            return self._begin(ticket)
+        return await self._wait(ticket)
+
+    @property
+    def _in_use(self) -> int:
+        return sum(self._under_way.values())
+
+    @property
+    def _bulk_limit(self) -> int:
+        pace_s = self._pace.mean_s
+        fitting = round(_BULK_AHEAD_S / pace_s) if pace_s else self._at_once
+        return min(max(fitting, _LEAST_BULK), self._at_once)
+
+    @property
+    def _bulk_may_begin(self) -> bool:
+        return self._under_way[Urgency.BULK] < self._bulk_limit
+
+    def _may_begin(self, urgency: Urgency) -> bool:
+        """Say whether there is a turn for somebody who comes now."""
+        if self._in_use >= self._at_once or self._line.waiting(Urgency.INTERACTIVE):
+            return False
+        return urgency is Urgency.INTERACTIVE or (self._bulk_may_begin and not self._line)
+
+    def _begin(self, ticket: Ticket) -> Turn:
+        urgency, before = ticket.caller.urgency, self._in_use
+        self._under_way[urgency] += 1
+        return Turn(self, urgency, before)
+
+    def _require_time(self, ticket: Ticket, wait_s: float) -> None:
+        """Refuse a turn that would not end in time: it would be had for nobody.
+
+        Where nothing is under way nobody is refused, so that a guess that was wrong is mended.
+        """
+        left_s = ticket.time_left_s()
+        if left_s is None or not self._in_use:
+            return
+        before = self._at_once - 1 if wait_s else self._in_use
+        needed_s = wait_s + (before + 1) * self._pace.mean_s
+        if _SAFETY * needed_s > left_s:
             raise RefusedError(
                 Reason.OVERLOADED,
-                f"a turn at the {self._stage} comes in about {wait_s:.1f} s, and the call's "
-                f"deadline in {left_s:.1f} s: come back later, or give the call more time",
-                retry_after_s=wait_s,
+                f"a turn at the {self._stage} would end in about {needed_s:.1f} s, and the call's "
+                f"deadline is in {left_s:.1f} s: come back later, or give the call more time",
+                retry_after_s=wait_s or self._pace.mean_s,
             )
-        return await self._wait(ticket)
 
     async def _wait(self, ticket: Ticket) -> Turn:
         place = self._line.join(ticket, asyncio.get_running_loop().create_future())
@@ -90,17 +146,26 @@ class Turns:
 
     def _give_up(self, turn: asyncio.Future[Turn]) -> None:
         """Hand on a turn that came in the moment its waiter went away."""
-        if turn.done() and not turn.cancelled():
-            self._hand_on()
+        if turn.done() and not turn.cancelled() and not turn.exception():
+            turn.result().give_back()
 
-    def ended(self, seconds: float) -> None:
+    def ended(self, urgency: Urgency, pace_s: float) -> None:
         """Take a turn back; ``Turn.end`` calls it."""
-        self._pace.observe(seconds)
-        self._hand_on()
+        self._pace.observe(pace_s)
+        self.give_back(urgency)
 
-    def _hand_on(self) -> None:
-        while (place := self._line.next()) is not None:
-            if not place.what.done():
-                place.what.set_result(Turn(self))
+    def give_back(self, urgency: Urgency) -> None:
+        """Take a turn back that says nothing of how long one takes."""
+        self._under_way[urgency] -= 1
+        while self._in_use < self._at_once:
+            place = self._line.next(bulk=self._bulk_may_begin)
+            if place is None:
                 return
-        self._free += 1
+            if place.what.done():
+                continue
+            try:
+                self._require_time(place.ticket, 0.0)
+            except RefusedError as error:
+                place.what.set_exception(error)
+            else:
+                place.what.set_result(self._begin(place.ticket))

@@ -155,6 +155,18 @@ def test_a_search_that_would_be_late_is_refused_and_told_when_to_come_back():
     bench.admit(SEARCH, s=6.0)
 
 
+def test_a_search_is_not_refused_for_what_another_caller_has_asked_for():
+    bench = Bench(each=50, in_all=90)
+    searched(bench, 1.0)
+    for _ in range(20):  # ten seconds of two threads
+        bench.admit(SEARCH, "many")
+    assert bench.refused(SEARCH, "many", s=6.0).reason is Reason.OVERLOADED
+    # In fair turns each of these waits for as many of the others.
+    for _ in range(2):
+        bench.admit(SEARCH, "few", s=6.0)
+    assert bench.refused(SEARCH, "few", s=6.0).reason is Reason.OVERLOADED
+
+
 def test_a_search_without_a_deadline_waits_no_longer_than_the_limit():
     bench = Bench(each=50, in_all=50, max_wait_s=3.0)
     searched(bench, 1.0)

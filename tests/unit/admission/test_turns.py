@@ -78,9 +78,7 @@ def test_a_waiter_who_is_cancelled_loses_no_turn_for_the_others(counted: Counted
 def test_a_turn_that_would_come_too_late_is_refused_at_once(counted: Counted):
     async def run():
         turns = Turns("encoder", 1, bulk_every=8, metrics=counted.metrics)
-        for _ in range(30):  # half a second each
-            turns.ended(0.5)
-        turns._free = 1
+        turns._pace.observe(0.5)
         had = await turns.take(ticket())
         waiters = [asyncio.create_task(turns.take(ticket())) for _ in range(9)]
         await until(lambda: counted.waiting("encoder") == 9)
@@ -95,6 +93,64 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once(counted: Counted):
         had.end()
         for waiter in (*waiters, patient, other):
             waiter.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_turn_that_would_end_too_late_is_refused_and_one_that_is_alone_never(counted: Counted):
+    async def run():
+        turns = Turns("encoder", 4, bulk_every=8, metrics=counted.metrics)
+        turns._pace.observe(1.0)
+        first = await turns.take(ticket(s=0.5))  # the guess may be wrong: somebody has to try
+        (await turns.take(ticket(s=3.0))).give_back()
+        with pytest.raises(
+            RefusedError
+        ) as caught:  # there are turns, but two would take two seconds
+            await turns.take(ticket(s=2.0))
+        assert caught.value.reason is Reason.OVERLOADED
+        first.end()
+        assert turns._pace.mean_s < 1.0
+
+    asyncio.run(run())
+
+
+def test_who_has_waited_for_too_long_is_refused_and_the_next_has_the_turn(counted: Counted):
+    async def run():
+        turns = Turns("encoder", 2, bulk_every=8, metrics=counted.metrics)
+        turns._pace.observe(0.1)
+        had = [await turns.take(ticket()) for _ in range(2)]
+        late = asyncio.create_task(turns.take(ticket(s=1.0)))
+        patient = asyncio.create_task(turns.take(ticket(s=100.0)))
+        await until(lambda: counted.waiting("encoder") == 2)
+        turns._pace.observe(20.0)  # the place has become slow
+        had[0].give_back()
+        with pytest.raises(RefusedError):
+            await late
+        (await patient).end()
+        had[1].end()
+
+    asyncio.run(run())
+
+
+def test_bulk_has_no_more_turns_than_are_done_in_half_a_second(counted: Counted):
+    async def run():
+        turns = Turns("encoder", 8, bulk_every=8, metrics=counted.metrics)
+        bulk = [await turns.take(ticket("x", Urgency.BULK)) for _ in range(8)]  # nothing is known
+        for turn in bulk:
+            turn.give_back()
+        turns._pace.observe(0.2)
+        bulk = [await turns.take(ticket("x", Urgency.BULK)) for _ in range(2)]
+        more = [asyncio.create_task(turns.take(ticket("x", Urgency.BULK))) for _ in range(2)]
+        await until(lambda: counted.waiting("encoder", "bulk") == 2)
+        # Somebody who is in a hurry passes all that waits.
+        hurried = [await asyncio.wait_for(turns.take(ticket("y")), 1) for _ in range(6)]
+        bulk.pop().give_back()
+        bulk.append(await more[0])
+        assert not more[1].done()
+        for turn in (*bulk, *hurried):
+            turn.give_back()
+        (await more[1]).give_back()
+        assert turns._in_use == 0
 
     asyncio.run(run())
 

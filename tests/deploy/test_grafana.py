@@ -34,6 +34,8 @@ def test_every_query_parses_and_asks_for_metrics_that_exist(panel: dict[str, Any
     assert panel["targets"]
     for target in panel["targets"]:
         assert metrics_of(target["expr"])
+    references = [target["refId"] for target in panel["targets"]]
+    assert len(set(references)) == len(references), "Grafana shows one query of each"
 
 
 @pytest.mark.parametrize("panel", PANELS)

@@ -97,6 +97,11 @@ def test_settings_do_not_change():
         ("logging: {level: LOUD}", "'logging.level' is 'LOUD': input should be 'debug'"),
         ("shutdown_grace_s: -1", "'shutdown_grace_s' is -1"),
         (
+            "tracing: {endpoint: 'collector:4317'}",
+            "'tracing.endpoint' is 'collector:4317': must be http://HOST:PORT, or https:// for TLS",
+        ),
+        ("tracing: {sampling_ratio: 2}", "'tracing.sampling_ratio' is 2"),
+        (
             "limits: {max_image_bytes: 99999999}",
             "limits: max_image_bytes (99999999) must be smaller than max_message_bytes (16777216)",
         ),

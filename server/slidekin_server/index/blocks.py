@@ -27,7 +27,7 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
-    GROUP_PATCHES,
+    WORD_BYTES,
     block_address,
     keys_of,
     patches_of,
@@ -141,7 +141,7 @@ def _put(
     patches_of(address)[slot] = patch
     textures = textures_of(address, words)
     for word in range(words):
-        textures[slot // GROUP_PATCHES, word, slot % GROUP_PATCHES] = texture[word]
+        textures[word, slot] = texture[word]
 
 
 @kernel
@@ -226,7 +226,7 @@ def rewrite(
                     keys_of(source)[old],
                     slides_of(source)[old],
                     patches_of(source)[old],
-                    texture_from(texture_at(source, old, words), words),
+                    texture_from(texture_at(source, old), words),
                 )
                 old += 1
             slot += 1
@@ -268,7 +268,7 @@ def fill(
             ahead = entry + _PREFETCH_AHEAD
             if ahead < len(textures_at):
                 for word in range(words):
-                    prefetch(textures_at[ahead] + 8 * GROUP_PATCHES * word)
+                    prefetch(textures_at[ahead] + WORD_BYTES * word)
             _put(
                 address,
                 entry - begin,
@@ -301,7 +301,7 @@ def texture_addresses(
         slot = np.searchsorted(keys_of(address)[: counts[place]], key)
         while slides_of(address)[slot] != slide or patches_of(address)[slot] != patch:
             slot += 1
-        addresses[entry] = texture_at(address, slot, words)
+        addresses[entry] = texture_at(address, slot)
     return addresses
 
 

@@ -32,13 +32,13 @@ from slidekin_server.index.errors import SlideExistsError
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
-    GROUP_PATCHES,
     Arena,
     block_address,
-    group_at,
     keys_of,
     patches_of,
     slides_of,
+    texture_at,
+    textures_of,
 )
 from slidekin_server.index.parameters import check_codes
 from slidekin_server.values import PatchCodes
@@ -103,7 +103,7 @@ def pack_slides(texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> 
     )
     del slide_of
     _put_textures_in_order(arena.bases, words, order)
-    _group_textures(arena.bases, words, len(blocks))
+    _stand_word_by_word(arena.bases, words, len(blocks))
     return Packed(arena, (first_keys, blocks, block_counts), numbers, counts, keys_of_slide)
 
 
@@ -148,7 +148,7 @@ def _texture_place(bases: Int64s, words: int, place: int) -> int:
     """Return where the texture of the patch at this place of all patches lies, in one piece."""
     block = place // FILL_PATCHES
     address = block_address(bases, block, words)
-    return group_at(address, 0, words) + (place - block * FILL_PATCHES) * 8 * words
+    return texture_at(address, 0) + (place - block * FILL_PATCHES) * 8 * words
 
 
 @inlined
@@ -311,16 +311,12 @@ def _put_textures_in_order(bases: Int64s, words: int, order: Int32s) -> None:
 
 
 @kernel
-def _group_textures(bases: Int64s, words: int, blocks: int) -> None:
-    """Turn each group of textures, which lie one after the other, to stand word by word. O(n)."""
-    pieces = np.empty((GROUP_PATCHES, words), dtype=np.uint64)
+def _stand_word_by_word(bases: Int64s, words: int, blocks: int) -> None:
+    """Turn the textures of each block, which lie one after the other, to columns of words. O(n)."""
+    pieces = np.empty((BLOCK_PATCHES, words), dtype=np.uint64)
     for block in range(blocks):
-        address = block_address(bases, block, words)
-        for slot in range(0, BLOCK_PATCHES, GROUP_PATCHES):
-            group = carray(
-                pointer(group_at(address, slot, words)), (GROUP_PATCHES * words,), np.uint64
-            )
-            pieces.ravel()[:] = group
-            for word in range(words):
-                for patch in range(GROUP_PATCHES):
-                    group[GROUP_PATCHES * word + patch] = pieces[patch, word]
+        textures = textures_of(block_address(bases, block, words), words)
+        pieces.ravel()[:] = textures.ravel()
+        for word in range(words):
+            for slot in range(BLOCK_PATCHES):
+                textures[word, slot] = pieces[slot, word]

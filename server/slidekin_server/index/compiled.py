@@ -104,20 +104,27 @@ def _call(builder: ir.IRBuilder, name: str, result: ir.Type, argument: ir.Value)
     return builder.call(function, [argument])
 
 
-def _emit_distances(
-    builder: ir.IRBuilder, group: ir.Value, query: ir.Value, words: ir.Value, out: ir.Value
+def _emit_distances(  # noqa: PLR0917 - an instruction's operands
+    builder: ir.IRBuilder,
+    group: ir.Value,
+    stride: ir.Value,
+    query: ir.Value,
+    words: ir.Value,
+    out: ir.Value,
 ) -> ir.Value:
-    """Write the code of `group_distances`: LLVM's own vectoriser does not come upon it."""
-    group_words = builder.inttoptr(group, _VECTOR.as_pointer())
+    """Write the code of `add_distances`: LLVM's own vectoriser does not come upon it."""
     query_words = builder.inttoptr(query, _WORD.as_pointer())
+    distances = builder.inttoptr(out, ir.VectorType(_HALF, _LANES).as_pointer())
+    before = builder.zext(builder.load(distances, align=4), _VECTOR)
     # Two sums, so that an addition need not wait for the one before it.
     sums = [
-        cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None))  # type: ignore[no-untyped-call]
-        for _ in range(2)
+        cgutils.alloca_once_value(builder, first)  # type: ignore[no-untyped-call]
+        for first in (before, ir.Constant(_VECTOR, None))
     ]
 
     def add_word(place: ir.Value, total: ir.Value) -> None:
-        stored = builder.load(builder.gep(group_words, [place]), align=64)
+        line = builder.add(group, builder.mul(place, stride))
+        stored = builder.load(builder.inttoptr(line, _VECTOR.as_pointer()), align=64)
         asked = builder.load(builder.gep(query_words, [place]), align=8)
         lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), asked, _HALF(0))
         lanes = builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_HALF, _LANES), None))
@@ -131,15 +138,15 @@ def _emit_distances(
     with builder.if_then(builder.trunc(words, ir.IntType(1))):
         add_word(builder.sub(words, _WORD(1)), sums[0])
     total = builder.add(builder.load(sums[0]), builder.load(sums[1]))
-    distances = builder.trunc(total, ir.VectorType(_HALF, _LANES))
-    builder.store(distances, builder.inttoptr(out, distances.type.as_pointer()), align=4)
+    builder.store(builder.trunc(total, ir.VectorType(_HALF, _LANES)), distances, align=4)
     return _call(builder, "llvm.vector.reduce.umin.v8i64", _WORD, total)
 
 
-def _group_distances() -> Callable[[int, int, int, int], int]:
+def _add_distances() -> Callable[[int, int, int, int, int], int]:
     def typing(
         _context: Any,  # noqa: ANN401
         group: types.Type,
+        stride: types.Type,
         query: types.Type,
         words: types.Type,
         out: types.Type,
@@ -147,15 +154,17 @@ def _group_distances() -> Callable[[int, int, int, int], int]:
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
             return _emit_distances(builder, *arguments)
 
-        return types.int64(group, query, words, out), generate
+        return types.int64(group, stride, query, words, out), generate
 
-    return cast(Callable[[int, int, int, int], int], intrinsic(typing))
+    return cast(Callable[[int, int, int, int, int], int], intrinsic(typing))
 
 
-group_distances = _group_distances()
-"""Count the bits in which each texture of a group differs from the query's.
+add_distances = _add_distances()
+"""Count the bits in which words of each texture of a group differ from the query's.
 
-Takes the group's address, at a cache line, the query's, the number of words and where to write:
-eight int32. Returns the least of them. A word of all eight takes one load, one exclusive or and one
-count where the processor counts bits of vectors; elsewhere LLVM makes the best of it.
+Takes where the group's first word of them lies, at a cache line, the bytes from there to the next
+word, where the query's first word of them lies, the number of words and what to add the counts to:
+the address of eight int32. Returns the least of the sums. A word of all eight takes one load, one
+exclusive or and one count where the processor counts bits of vectors; elsewhere LLVM makes the best
+of it.
 """

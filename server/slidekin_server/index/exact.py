@@ -2,7 +2,8 @@
 
 Blocks are read once for all query patches: a block's textures stay in the nearest cache while
 each query in turn is compared with them. Distances of a whole block are computed first, without a
-branch; most often the least of them is too great already and nothing of the block is looked at.
+branch for a patch; most often the least of them is too great already and nothing of the block is
+looked at. Eight patches whose leading words are too far away are not compared further.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
@@ -20,7 +21,7 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
-    group_distances,
+    add_distances,
     inlined,
     kernel,
     part,
@@ -29,11 +30,13 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     GROUP_PATCHES,
+    WORD_BYTES,
     block_address,
-    group_at,
     keys_of,
+    leading_words,
     patches_of,
     slides_of,
+    texture_at,
 )
 
 NO_PATCH: Final = 2**63 - 1
@@ -92,21 +95,28 @@ def _offer(
 
 @inlined
 def _block_distances(
-    address: int, count: int, query: int, words: int, distances: Int32s, ahead: int
+    address: int, count: int, query: int, words: int, bound: int, distances: Int32s, ahead: int
 ) -> int:
     """Write the distances of a block's patches to a query; return the least.
 
-    With ``ahead``, the address of the block that comes next, memory is asked for its textures.
+    Distances beyond ``bound`` may be less than they are: a group whose leading words are too far
+    away already is not compared further. With ``ahead``, the address of the block that comes next,
+    memory is asked for its leading words.
     """
     least = _FAR
-    out = distances.ctypes.data
+    distances[:] = 0
+    leading = leading_words(words)
     for slot in range(0, count, GROUP_PATCHES):
-        group = group_at(address, slot, words)
+        group = texture_at(address, slot)
+        out = distances.ctypes.data + 4 * slot
         if ahead:
-            there = group_at(ahead, slot, words)
-            for line in range(0, 8 * GROUP_PATCHES * words, 64):
-                prefetch(there + line)
-        nearest_of_group = group_distances(group, query, words, out + 4 * slot)
+            there = texture_at(ahead, slot)
+            for word in range(leading):
+                prefetch(there + word * WORD_BYTES)
+        nearest_of_group = add_distances(group, WORD_BYTES, query, leading, out)
+        if nearest_of_group <= bound:
+            other, asked = group + leading * WORD_BYTES, query + 8 * leading
+            nearest_of_group = add_distances(other, WORD_BYTES, asked, words - leading, out)
         if slot + GROUP_PATCHES <= count:
             least = min(least, nearest_of_group)
         else:
@@ -167,7 +177,7 @@ def nearest(
             if sizes[query] == limit:
                 bound = min(bound, distances[query, 0])
             texture = queries[query].ctypes.data
-            least = _block_distances(address, counts[place], texture, words, of_block, ahead)
+            least = _block_distances(address, counts[place], texture, words, bound, of_block, ahead)
             ahead = 0
             if least > bound:
                 continue
@@ -241,7 +251,9 @@ def nearest_of_each_slide(
         patches = patches_of(address)
         for query in range(len(queries)):
             texture = queries[query].ctypes.data
-            least = _block_distances(address, counts[place], texture, words, of_block, ahead)
+            least = _block_distances(
+                address, counts[place], texture, words, bounds[query], of_block, ahead
+            )
             ahead = 0
             if least > bounds[query]:
                 continue

@@ -3,7 +3,8 @@
 From seeds around the query's key the walk looks at the nearest keys below and above, and accepts a
 key where the best of its patches lies within the threshold. Work is bounded by the number of seeds
 and steps, whatever the size of the index. Patches lie sorted in blocks with their textures side by
-side: after one look-up a walk is a sequential read.
+side: after one look-up a walk goes through block after block, and compares the leading words of all
+textures that it may come to in one of them before it takes its steps there.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
@@ -20,7 +21,7 @@ from slidekin_server.index.compiled import (
     Int32s,
     Int64s,
     Words,
-    group_distances,
+    add_distances,
     inlined,
     kernel,
     part,
@@ -29,41 +30,38 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     GROUP_PATCHES,
+    WORD_BYTES,
     block_address,
-    group_at,
     keys_of,
+    leading_words,
     patches_of,
     slides_of,
+    texture_at,
 )
 
 _MAX_KEY = 2**63 - 1
 _FAR = 2**31 - 1
 _BEYOND = -(2**63)
 """Stands for a seed that is greater than every key can be."""
-_GROUPS_AROUND_SEED = 5
-"""Groups of textures that are asked for around a seed: two below its place, two above."""
-_PREFETCH_AHEAD = 32
-"""Patches between asking memory for a texture and comparing it, at most `FILL_PATCHES`; the
-processor's own guess stops at each page."""
 
 
 @inlined
-def _accepted_up_to(keys: Int64s, last: int) -> int:
-    """Return the greatest accepted key <= ``last``, -1 where there is none."""
+def _accepted_up_to(keys: Int64s, size: int, last: int) -> int:
+    """Return the greatest of ``size`` accepted keys that is <= ``last``, -1 where there is none."""
     nearest = np.int64(-1)
-    for key in keys:
-        nearest = max(nearest, key if key <= last else np.int64(-1))
+    for hit in range(size):
+        nearest = max(nearest, keys[hit] if keys[hit] <= last else np.int64(-1))
     return int(nearest)
 
 
 @inlined
-def _accepted_from(keys: Int64s, first: int) -> int:
-    """Return the least accepted key >= ``first``, -1 where there is none."""
+def _accepted_from(keys: Int64s, size: int, first: int) -> int:
+    """Return the least of ``size`` accepted keys that is >= ``first``, -1 where there is none."""
     nearest = np.int64(_MAX_KEY)
     found = False
-    for key in keys:
-        found |= key >= first
-        nearest = min(nearest, key if key >= first else np.int64(_MAX_KEY))
+    for hit in range(size):
+        found |= bool(keys[hit] >= first)
+        nearest = min(nearest, keys[hit] if keys[hit] >= first else np.int64(_MAX_KEY))
     return int(nearest) if found else -1
 
 
@@ -81,18 +79,62 @@ def _with_room(keys: Int64s, hits: Int64s, size: int, steps: int) -> tuple[Int64
 
 @inlined
 def _keys_closed(
-    keys: Int64s, group: int, slot: int, key: int, stop_key: int, otherwise: int
+    address: int, group: int, slot: int, key: int, stop_key: int, otherwise: int
 ) -> int:
     """Count the keys that a walk leaves behind in a group that it enters with ``key`` at ``slot``.
 
-    Returns ``otherwise`` where the group holds ``stop_key``.
+    Returns ``otherwise`` where the group holds ``stop_key``, which is a key of the index.
     """
-    closed = 0 if key == -1 else int(keys[slot] != key)
-    stop = keys[group] == stop_key
-    for lane in range(group + 1, group + GROUP_PATCHES):
-        closed += int(keys[lane] != keys[lane - 1])
-        stop |= keys[lane] == stop_key
-    return otherwise if stop else closed
+    keys = keys_of(address + 8 * group)
+    if keys[0] <= stop_key <= keys[GROUP_PATCHES - 1]:
+        return otherwise
+    closed = 0 if key == -1 else int(keys[slot - group] != key)
+    for lane in range(GROUP_PATCHES - 1):
+        closed += int(keys[lane] != keys[lane + 1])
+    return closed
+
+
+@inlined
+def _ask_for(address: int, begin: int, end: int, count: int, words: int) -> None:
+    """Ask memory for a block's keys and leading words, from slot ``begin`` to ``end``.
+
+    Slots that the block, which holds ``count`` patches, does not have are left out.
+    """
+    begin, end = max(begin, 0), min(end, count)
+    begin -= begin % GROUP_PATCHES
+    for slot in range(begin, end, GROUP_PATCHES):
+        prefetch(address + 8 * slot)
+    for word in range(leading_words(words)):
+        for slot in range(begin, end, GROUP_PATCHES):
+            prefetch(texture_at(address, slot) + word * WORD_BYTES)
+
+
+@part
+def _compare_leading(
+    address: int,
+    begin: int,
+    end: int,
+    query: int,
+    words: int,
+    threshold: int,
+    distances: Int32s,
+    least_of_group: Int64s,
+) -> None:
+    """Write distances by leading words, from slot ``begin``, where a group begins, to ``end``.
+
+    Memory is asked for the rest of each group that these do not refuse, while others are compared.
+    """
+    leading = leading_words(words)
+    distances[:] = 0
+    for slot in range(begin, end, GROUP_PATCHES):
+        group = texture_at(address, slot)
+        least = add_distances(group, WORD_BYTES, query, leading, distances.ctypes.data + 4 * slot)
+        least_of_group[slot // GROUP_PATCHES] = least
+        if least <= threshold:
+            for word in range(leading, words):
+                prefetch(group + word * WORD_BYTES)
+            prefetch(slides_of(address).ctypes.data + 4 * slot)
+            prefetch(patches_of(address).ctypes.data + 4 * slot)
 
 
 @part
@@ -111,8 +153,11 @@ def _walk(
     only_key: int,
     stop_key: int,
     threshold: int,
+    distances: Int32s,
+    least_of_group: Int64s,
     found_keys: Int64s,
     found: Int64s,
+    size: int,
 ) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
@@ -121,15 +166,20 @@ def _walk(
     the first that the walk could come to. A key's patches are a run of slots. Of equal distances
     the first in order of insertion counts: walking downward that is the last one met.
 
+    Most groups are refused by their leading words. Distances of these are less than they are, but
+    beyond the threshold all the same, and no more is asked of them.
+
+    ``distances`` and ``least_of_group`` are for use here: an entry for each patch and each group of
+    a block. Hits are added to ``found_keys`` and ``found`` (distance, slide, patch), which hold
+    ``size`` and have room.
+
     Returns:
-        Number of hits written to ``found_keys`` and to ``found``, shape (steps or patches, 3):
-        distance, slide, patch.
+        How many they hold then.
     """
-    size = 0
-    key, best, best_slide, best_patch = -1, _FAR, 0, 0
+    key = -1
+    best, best_address, best_slot = _FAR, 0, 0
     slack = 0 if direction == 1 else 1
-    distances = np.empty(GROUP_PATCHES, dtype=np.int32)
-    out = distances.ctypes.data
+    leading = leading_words(words)
     # A whole group without a hit is passed at once; that needs each of its patches to count.
     passing = len(admitted) == 0 and only_key < 0
     while 0 <= place < len(blocks) and steps > 0:
@@ -143,29 +193,34 @@ def _walk(
         address = block_address(bases, blocks[place], words)
         keys = keys_of(address)
         count = counts[place]
-        end = count if direction == 1 else -1
-        # The block that comes next is asked for in time too: its keys now, its textures below. (At
-        # the directory's ends some other memory is asked for, which does no harm.)
-        following = min(max(place + direction, 0), len(blocks) - 1)
-        beyond = block_address(bases, blocks[following], words)
-        edge = count if direction == 1 else -counts[following]
-        for line in range(0, 8 * BLOCK_PATCHES, 64):
-            prefetch(beyond + line)
-        while slot != end:
-            target = slot + direction * _PREFETCH_AHEAD
-            if 0 <= target < count:
-                ahead = group_at(address, target, words)
-            else:
-                ahead = group_at(beyond, target - edge, words)
-            for line in range(0, 8 * GROUP_PATCHES * words, 64):
-                prefetch(ahead + line)
+        # The block's groups that the steps left may come to; most keys have one patch.
+        if direction == 1:
+            begin, end = slot, min(slot + steps, count)
+        else:
+            begin, end = max(slot + 1 - steps, 0), slot + 1
+        begin -= begin % GROUP_PATCHES
+        end = min(end + -end % GROUP_PATCHES, count)
+        # What the walk needs of the block that comes next is asked for meanwhile.
+        following = place + direction
+        rest = steps - (end - begin)
+        if rest > 0 and 0 <= following < len(blocks):
+            beyond = block_address(bases, blocks[following], words)
+            first = 0 if direction == 1 else counts[following] - rest
+            _ask_for(beyond, first, first + rest, counts[following], words)
+        _compare_leading(address, begin, end, query, words, threshold, distances, least_of_group)
+        stop = end if direction == 1 else begin - 1
+        while slot != stop:
             group = slot - slot % GROUP_PATCHES
-            least = group_distances(group_at(address, slot, words), query, words, out)
+            least = least_of_group[group // GROUP_PATCHES]
+            if least <= threshold:
+                other = texture_at(address, group) + leading * WORD_BYTES
+                asked, out = query + 8 * leading, distances.ctypes.data + 4 * group
+                least = add_distances(other, WORD_BYTES, asked, words - leading, out)
             whole = slot == group if direction == 1 else slot == group + GROUP_PATCHES - 1
             whole &= group + GROUP_PATCHES <= count
             closed = steps
             if passing and whole and least > threshold and best > threshold:
-                closed = _keys_closed(keys, group, slot, key, stop_key, steps)
+                closed = _keys_closed(address, group, slot, key, stop_key, steps)
             if closed < steps:
                 steps -= closed
                 slot += direction * GROUP_PATCHES
@@ -173,12 +228,11 @@ def _walk(
                 continue
             beyond_group = min(group + GROUP_PATCHES, count) if direction == 1 else group - 1
             while slot != beyond_group:
-                slide = slides_of(address)[slot]
-                if len(admitted) == 0 or admitted[slide]:
+                if len(admitted) == 0 or admitted[slides_of(address)[slot]]:
                     if keys[slot] != key:
                         if key != -1:
                             if best <= threshold:
-                                _write(found_keys, found, size, key, best, best_slide, best_patch)
+                                _write(found_keys, found, size, key, best, best_address, best_slot)
                                 size += 1
                             steps -= 1
                         key = keys[slot]
@@ -187,19 +241,18 @@ def _walk(
                             return size
                         if only_key >= 0 and key != only_key:
                             return size
-                    bits = distances[slot - group]
+                    bits = distances[slot]
                     if bits < best + slack:
-                        best = bits
-                        best_slide = slide
-                        best_patch = patches_of(address)[slot]
+                        best, best_address, best_slot = bits, address, slot
                 slot += direction
-        place += direction
-        if direction == 1:
-            slot = 0
-        elif place >= 0:
-            slot = counts[place] - 1
+        if slot < 0 or slot == count:
+            place += direction
+            if direction == 1:
+                slot = 0
+            elif place >= 0:
+                slot = counts[place] - 1
     if key != -1 and best <= threshold:
-        _write(found_keys, found, size, key, best, best_slide, best_patch)
+        _write(found_keys, found, size, key, best, best_address, best_slot)
         size += 1
     return size
 
@@ -211,13 +264,13 @@ def _write(
     size: int,
     key: int,
     distance: int,
-    slide: int,
-    patch: int,
+    address: int,
+    slot: int,
 ) -> None:
     found_keys[size] = key
     found[size, 0] = distance
-    found[size, 1] = slide
-    found[size, 2] = patch
+    found[size, 1] = slides_of(address)[slot]
+    found[size, 2] = patches_of(address)[slot]
 
 
 @part
@@ -230,6 +283,8 @@ def _look_up_seeds(
     query_key: int,
     spacing: int,
     seeds: int,
+    successor_steps: int,
+    predecessor_steps: int,
 ) -> Int64s:
     """Find where every seed's walks begin, and ask memory for what lies there.
 
@@ -249,10 +304,10 @@ def _look_up_seeds(
         if seed != _BEYOND:
             place, slot = lower_bound(first_keys, blocks, counts, bases, words, seed)
         if place < len(blocks):
-            begin = max(slot - 2 * GROUP_PATCHES, 0)
-            around = group_at(block_address(bases, blocks[place], words), begin, words)
-            for line in range(0, _GROUPS_AROUND_SEED * 8 * GROUP_PATCHES * words, 64):
-                prefetch(around + line)
+            address = block_address(bases, blocks[place], words)
+            _ask_for(
+                address, slot - predecessor_steps, slot + successor_steps, counts[place], words
+            )
         starts[turn, 0], starts[turn, 1], starts[turn, 2] = seed, place, slot
     return starts
 
@@ -307,7 +362,12 @@ def guided_hits(
     steps = min(steps, patches)
     keys = np.empty(4 * steps, dtype=np.int64)
     hits = np.empty((4 * steps, 3), dtype=np.int64)
-    starts = _look_up_seeds(first_keys, blocks, counts, bases, words, query_key, spacing, seeds)
+    distances = np.empty(BLOCK_PATCHES, dtype=np.int32)
+    least_of_group = np.empty(BLOCK_PATCHES // GROUP_PATCHES, dtype=np.int64)
+    starts = _look_up_seeds(
+        first_keys, blocks, counts, bases, words, query_key, spacing, seeds,
+        successor_steps, predecessor_steps,
+    )  # fmt: skip
     for turn in range(2 * seeds):
         # A seed's three walks bring at most one hit a step and one for its own key.
         keys, hits = _with_room(keys, hits, size, 2 * steps + 1)
@@ -328,24 +388,24 @@ def guided_hits(
                 high_place, high_slot = len(blocks), 0
             if include_seed_key:
                 # Accepted from an earlier seed: the walk ends on it at once.
-                size += _walk(
+                size = _walk(
                     blocks, counts, bases, words, texture, admitted, following,
-                    low_place, low_slot, 1, 1, seed, _accepted_from(keys[:size], seed),
-                    threshold, keys[size:], hits[size:],
+                    low_place, low_slot, 1, 1, seed, _accepted_from(keys, size, seed),
+                    threshold, distances, least_of_group, keys, hits, size,
                 )  # fmt: skip
         low_slot -= 1
         if low_slot < 0:
             low_place -= 1
             low_slot = counts[low_place] - 1 if low_place >= 0 else 0
-        size += _walk(
+        size = _walk(
             blocks, counts, bases, words, texture, admitted, preceding,
-            low_place, low_slot, -1, predecessor_steps, -1, _accepted_up_to(keys[:size], last),
-            threshold, keys[size:], hits[size:],
+            low_place, low_slot, -1, predecessor_steps, -1, _accepted_up_to(keys, size, last),
+            threshold, distances, least_of_group, keys, hits, size,
         )  # fmt: skip
-        size += _walk(
+        size = _walk(
             blocks, counts, bases, words, texture, admitted, following,
-            high_place, high_slot, 1, successor_steps, -1, _accepted_from(keys[:size], first),
-            threshold, keys[size:], hits[size:],
+            high_place, high_slot, 1, successor_steps, -1, _accepted_from(keys, size, first),
+            threshold, distances, least_of_group, keys, hits, size,
         )  # fmt: skip
     return _sorted_by_distance(keys[:size], hits[:size], 64 * words)
 

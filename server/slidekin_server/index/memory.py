@@ -1,16 +1,16 @@
 """Where the index keeps its patches: blocks of sorted patches in segments that never move.
 
-A block holds up to `BLOCK_PATCHES` patches, each column of it in one piece, so that a walk reads
-textures as one sequential stream:
+A block holds up to `BLOCK_PATCHES` patches, each column of it in one piece:
 
     keys      int64  [BLOCK_PATCHES]
     slides    int32  [BLOCK_PATCHES]
     patches   int32  [BLOCK_PATCHES]
-    textures  uint64 [BLOCK_PATCHES / 8][words][8]
+    textures  uint64 [words][BLOCK_PATCHES]
 
-Textures stand in groups of eight, word by word: a cache line holds the same word of eight
-neighbours, and one vector compares it with the query's. Eight distances come out side by side,
-whatever the width, and no sum across a vector is needed.
+Textures stand word by word: a cache line holds the same word of eight neighbours, a group, and one
+vector compares it with the query's. Eight distances come out side by side, whatever the width, and
+no sum across a vector is needed. Most patches are too far away by their leading words already: the
+other words, which lie elsewhere, are then never read from memory.
 
 Segments are added as the index grows and are not copied or given back, hence no memory is spent
 on doubling and an address stays good for as long as its arena lives. Compiled code gets a table of
@@ -33,11 +33,14 @@ from slidekin_server.index.compiled import (
     pointer,
 )
 
-BLOCK_PATCHES: Final = 128
-"""Large enough for a long sequential read, small enough that copying one on a write is cheap."""
+BLOCK_PATCHES: Final = 120
+"""Large enough for a long sequential read, small enough that copying one on a write is cheap. Whole
+groups, but no power of two: the words of one texture would then share few places of a cache."""
 GROUP_PATCHES: Final = 8
-"""Patches whose textures stand together: as many as a vector has words."""
-FILL_PATCHES: Final = 112
+"""Patches that are compared at once: as many as a vector has words."""
+WORD_BYTES: Final = 8 * BLOCK_PATCHES
+"""From one word of a texture to the next."""
+FILL_PATCHES: Final = 104
 """How full bulk building leaves a block, so that the first additions need not split it."""
 SEGMENT_BLOCKS: Final = 2048
 _SEGMENT_SHIFT: Final = 11
@@ -110,27 +113,27 @@ def patches_of(address: int) -> Int32s:
 
 @inlined
 def textures_of(address: int, words: int) -> Words:
-    """View the textures of the block at an address: [group, word, patch of the group]."""
-    return carray(
-        pointer(address + 16 * BLOCK_PATCHES),
-        (BLOCK_PATCHES // GROUP_PATCHES, words, GROUP_PATCHES),
-        np.uint64,
-    )
+    """View the textures of the block at an address: [word, slot]."""
+    return carray(pointer(address + 16 * BLOCK_PATCHES), (words, BLOCK_PATCHES), np.uint64)
 
 
 @inlined
-def group_at(address: int, slot: int, words: int) -> int:
-    """Return where the textures of a slot's group begin; the slot may lie outside the block."""
-    return address + 16 * BLOCK_PATCHES + (slot // GROUP_PATCHES) * (8 * GROUP_PATCHES * words)
+def texture_at(address: int, slot: int) -> int:
+    """Return where the first word of a slot's texture lies; the next is `WORD_BYTES` further."""
+    return address + 16 * BLOCK_PATCHES + 8 * slot
 
 
 @inlined
-def texture_at(address: int, slot: int, words: int) -> int:
-    """Return where the first word of a slot's texture lies; the next is a cache line further."""
-    return group_at(address, slot, words) + 8 * (slot % GROUP_PATCHES)
+def leading_words(words: int) -> int:
+    """Say how many words of a texture are compared first: three eighths of them.
+
+    Textures of other tissue differ in about half of their bits, so that these refuse most of what
+    lies beyond the default threshold, an eighth of the bits.
+    """
+    return (3 * words + 7) // 8
 
 
 @inlined
 def texture_from(address: int, words: int) -> Words:
     """View the texture whose first word lies at an address."""
-    return carray(pointer(address), (words, GROUP_PATCHES), np.uint64)[:, 0]
+    return carray(pointer(address), (words, BLOCK_PATCHES), np.uint64)[:, 0]

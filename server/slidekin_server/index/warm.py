@@ -11,7 +11,8 @@ from slidekin_server.index.engine import CollectionIndex
 from slidekin_server.index.search import SearchOptions, exact_bags, search_patch
 from slidekin_server.values import PatchCodes, SearchMode
 
-_SLIDES = 200
+_SLIDES = 400
+"""Half of their patches are too many to be copied for a filter, and too few to be passed singly."""
 _PATCHES = 60
 _TEXTURE_BITS = 64
 

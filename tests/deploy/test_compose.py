@@ -120,6 +120,7 @@ def test_the_services_settings_are_valid_and_closed_to_strangers():
     assert not settings.insecure
     assert settings.access.required
     assert settings.access_path.is_relative_to("/var/lib/slidekin")
+    assert settings.audit_path.is_relative_to("/var/lib/slidekin")
     assert settings.storage.path.is_relative_to("/var/lib/slidekin")
     assert settings.storage.snapshots_path.is_relative_to("/var/lib/slidekin")
     assert f"{settings.listen.port}:{settings.listen.port}" in BASE["services"]["service"]["ports"]

@@ -169,7 +169,12 @@ def test_the_services_settings_are_valid(use: str, tmp_path: Path):
     assert int(port) in {one["port"] for one in ports}
     container = of(use, "StatefulSet", "slidekin")["spec"]["template"]["spec"]["containers"][0]
     mounts = {one["mountPath"] for one in container["volumeMounts"]}
-    for path in (settings.storage.path, settings.access_path, settings.storage.snapshots_path):
+    for path in (
+        settings.storage.path,
+        settings.access_path,
+        settings.audit_path,
+        settings.storage.snapshots_path,
+    ):
         assert any(path.is_relative_to(mount) for mount in mounts)
     if settings.tls.certificate_file:
         assert str(settings.tls.certificate_file.parent) in mounts

@@ -115,6 +115,7 @@ def test_the_configuration_is_one_and_is_closed_to_strangers():
     assert settings.listen.host == "127.0.0.1"
     assert settings.storage.path.is_relative_to("/var/lib/slidekin")
     assert settings.access_path.is_relative_to("/var/lib/slidekin")
+    assert settings.audit_path.is_relative_to("/var/log/slidekin")
     assert settings.storage.snapshots_path.is_relative_to("/var/lib/slidekin")
     assert str(settings.model.bundle) == f"{PREFIX}/models/bundle"
     assert f"--bundle={settings.model.bundle}" in (FOLDER / "triton.env").read_text()

@@ -66,6 +66,8 @@ access:
   {{- end }}
 metrics: {host: 0.0.0.0, port: {{ .Values.service.metricsPort }}}
 storage: {path: /var/lib/slidekin/store, snapshots: /var/lib/slidekin-snapshots/snapshots}
+# Not on the store's disk: a full one must not end the log.
+audit: {path: /var/lib/slidekin-snapshots/audit/audit.jsonl}
 model: {bundle: /models/{{ .Values.models.bundle }}}
 triton: {url: "{{ include "slidekin.name" . }}-triton.{{ .Release.Namespace }}.svc:8001"}
 {{- end }}

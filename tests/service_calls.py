@@ -191,6 +191,7 @@ class Calls:
         fingerprint: str | None = None,
         thumbnail: common_pb2.Image | None = None,
         announced: int | None = None,
+        for_reindex: bool = False,
         **facts: Any,
     ) -> Iterator[slides_pb2.AddSlideRequest]:
         """The messages that add a slide; ``announced`` overrides the number its end states."""
@@ -200,6 +201,7 @@ class Calls:
             replace=replace,
             model_fingerprint=self.fingerprint if fingerprint is None else fingerprint,
             thumbnail=thumbnail,
+            for_reindex=for_reindex,
         )
         yield slides_pb2.AddSlideRequest(header=header)
         for batch in batches(messages):

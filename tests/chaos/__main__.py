@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench.lines import describe_machine
 from tests.chaos.clock import why_no_clock
 from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS
@@ -43,10 +44,11 @@ def main() -> int:
         os.execvp(command[0], command)
     seed = secrets.randbelow(10**8) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
+    machine = describe_machine()
     with tempfile.TemporaryDirectory(prefix="slidekin-chaos-") as scratch:
         outcome = _run(options.keep or Path(scratch), seed, options)
     if options.out:
-        write_lines(options.out, outcome, seed=seed)
+        write_lines(options.out, outcome, seed=seed, machine=machine)
     for name, reason in outcome.left_out.items():
         print(f"left out: {name}: {reason}")
     calls = len(outcome.records)

@@ -36,14 +36,14 @@ class AskedBySdk:
             hamming_threshold_bits=THRESHOLD_BITS,
         )
 
-    def add(self, slide: str, version: int, *, replace: bool) -> None:
+    def add(self, slide: str, version: int, generation: int, *, replace: bool) -> None:
         facts = Slide(
             f"collections/{CODES}/slides/{slide}", patient_id=patient(slide), label=str(version)
         )
         with self._log.call(Kind.INGEST, repeatable=True):
             self._client.add_slide_codes(
                 facts,
-                as_codes(content(version)),
+                as_codes(content(version, generation)),
                 model_fingerprint=FINGERPRINT,
                 replace=replace,
                 timeout_s=BUDGET_S,
@@ -57,10 +57,10 @@ class AskedBySdk:
         with self._log.call(Kind.DELETE, repeatable=False):
             self._client.delete_patient(patient_id, collection=CODES)
 
-    def search(self, version: int, *, exact: bool) -> Found:
+    def search(self, version: int, generation: int, *, exact: bool) -> Found:
         with self._log.call(Kind.SEARCH, repeatable=True):
             result = self._client.search_codes(
-                as_codes(content(version)),
+                as_codes(content(version, generation)),
                 collection=CODES,
                 k=5,
                 options=SearchOptions(mode="exact" if exact else "hybrid"),
@@ -76,9 +76,6 @@ class AskedBySdk:
             },
             ranked=[(one.slide.slide_id, int(one.slide.label)) for one in result.slides],
         )
-
-    def snapshot(self) -> str:
-        raise NotImplementedError("a chaos run makes no snapshots")
 
 
 class ImagesBySdk:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.lines import describe_machine
 from tests.chaos.run import Outcome
 
 
-def write_lines(file: Path, outcome: Outcome, *, seed: int) -> None:
-    """Write all of a run to a file."""
+def write_lines(file: Path, outcome: Outcome, *, seed: int, machine: Mapping[str, Any]) -> None:
+    """Write all of a run, and what it was made on, to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as stream:
-        for line in _lines(outcome, seed):
+        for line in _lines(outcome, seed, machine):
             stream.write(json.dumps(line) + "\n")
 
 
-def _lines(outcome: Outcome, seed: int) -> Iterator[dict[str, Any]]:
-    yield {"line": "run", "seed": seed, **describe_machine()}
+def _lines(outcome: Outcome, seed: int, machine: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"line": "run", "seed": seed, **machine}
     for fault in outcome.happened:
         rounded = {
             name: round(value, 2) if isinstance(value, float) else value

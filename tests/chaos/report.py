@@ -20,13 +20,8 @@ from tests.paths import PROJECT
 PAGE = PROJECT / "docs" / "reliability.md"
 PLOTS = PROJECT / "docs" / "reliability"
 PLOT = "chaos.svg"
-_COLOURS = {
-    Kind.SEARCH: "#3d6fb6",
-    Kind.INGEST: "#0b6e4f",
-    Kind.DELETE: "#8a8a8a",
-    Kind.IMAGE_SEARCH: "#7fb2e5",
-    Kind.IMAGE_INGEST: "#7cc4a4",
-}
+_CODES = {Kind.SEARCH: "#3d6fb6", Kind.INGEST: "#0b6e4f", Kind.DELETE: "#8a8a8a"}
+_IMAGES = {Kind.IMAGE_SEARCH: "#7fb2e5", Kind.IMAGE_INGEST: "#7cc4a4"}
 _RED = "#b5446e"
 _SHOWN = ("search", "ingest", "images")
 _Lines = Sequence[dict[str, Any]]
@@ -102,25 +97,31 @@ def plot(lines: _Lines) -> None:
     seconds = _of(lines, "second")
     faults = _of(lines, "fault")
     times = [line["second"] for line in seconds]
-    figure = Figure(figsize=(11, 5))
-    answered, failed = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    kinds = [kind for kind in _COLOURS if any(kind in line for line in seconds)]
-    answered.stackplot(
+    figure = Figure(figsize=(11, 6))
+    codes, images, failed = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 1])
+    codes.stackplot(
         times,
-        *([line.get(kind, 0) for line in seconds] for kind in kinds),
-        labels=[str(kind) for kind in kinds],
-        colors=[_COLOURS[kind] for kind in kinds],
+        *([line.get(kind, 0) for line in seconds] for kind in _CODES),
+        labels=[str(kind) for kind in _CODES],
+        colors=list(_CODES.values()),
     )
+    below = [0] * len(times)
+    for kind, colour in _IMAGES.items():  # few: areas would be needles
+        counts = [line.get(kind, 0) for line in seconds]
+        images.bar(times, counts, bottom=below, width=1, color=colour, label=str(kind))
+        below = [one + other for one, other in zip(below, counts, strict=True)]
+    for axes in (codes, images):
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     failed.bar(times, [line.get("failed", 0) for line in seconds], width=1, color=_RED)
-    for axes in (answered, failed):
+    for axes in (codes, images, failed):
         for one in faults:
             axes.axvspan(one["injected_s"], one["healed_s"], color=_RED, alpha=0.18, linewidth=0)
         axes.set_axisbelow(True)
         axes.set_xlim(0, max(times, default=1))
-    top = answered.get_ylim()[1]
-    answered.set_ylim(0, top)
+    top = codes.get_ylim()[1]
+    codes.set_ylim(0, top)
     for one in faults:
-        answered.text(
+        codes.text(
             (one["injected_s"] + one["healed_s"]) / 2,
             top * 1.02,
             one["name"],
@@ -129,8 +130,8 @@ def plot(lines: _Lines) -> None:
             va="bottom",
             fontsize=8,
         )
-    answered.set_ylabel("answered in a second")
-    answered.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    codes.set_ylabel("answered in a second")
+    images.set_ylabel("images")
     failed.set_ylabel("failed")
     failed.set_xlabel("seconds; red: while the fault lasted")
     save(figure, PLOT, PLOTS)

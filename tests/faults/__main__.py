@@ -32,6 +32,7 @@ def main() -> int:
     print(
         f"seed {seed}: {report.rounds} rounds in {time.monotonic() - started:.0f} s, "
         f"{report.operations} calls answered, {report.snapshots} snapshots restored, "
+        f"{report.reindexes} reindexes finished, "
         f"{len(report.faults)} faults"
     )
     for fault in report.faults:

@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable, Iterable
 
 import grpc
-from tests.faults.asked import Asked, CallFailedError
+from tests.faults.asked import OTHER_MODEL, Asked, CallFailedError, Found
 from tests.faults.content import SLIDES, content, patient, slides_of
 from tests.faults.history import History
-from tests.faults.model import Model, Version, Write
+from tests.faults.model import GENERATION, Model, Version, Write
+
+from slidekin_server.values import PatchCodes
 
 
 class JudgedClient:
@@ -21,6 +23,10 @@ class JudgedClient:
         history: Where everything is noted.
         new_version: Gives a number that was never given before.
         tell: Told every fault.
+        generation: The collection's, as far as is known.
+
+    Attributes:
+        generation: The one whose codes are sent; whoever reindexes the collection sets it.
     """
 
     def __init__(
@@ -31,12 +37,14 @@ class JudgedClient:
         *,
         new_version: Callable[[], int],
         tell: Callable[[str], None],
+        generation: int = 0,
     ) -> None:
         self._asked = asked
         self._model = model
         self._history = history
         self._new_version = new_version
         self._fault = tell
+        self.generation = generation
 
     def write(self, chance: random.Random) -> None:
         """Add, replace or delete a slide, or erase a patient.
@@ -57,8 +65,13 @@ class JudgedClient:
 
     def add(self, slide: str, *, replace: bool) -> None:
         """Add a new version of a slide; raises as `write` does."""
-        version = self._new_version()
-        self.change((slide,), version, lambda: self._asked.add(slide, version, replace=replace))
+        version, generation = self._new_version(), self.generation
+        self.change(
+            (slide,),
+            version,
+            lambda: self._asked.add(slide, version, generation, replace=replace),
+            generation=generation,
+        )
 
     def delete(self, slide: str) -> None:
         """Delete a slide; raises as `write` does."""
@@ -79,21 +92,38 @@ class JudgedClient:
         version = chance.choice(sorted(self._model.possible(slide, now, now), key=str))
         if version is None:
             return
-        codes = content(version)
-        own = {int(key) for key in codes.keys}
+        generation = self.generation
+        codes = content(version, generation)
         start = self._model.tick()
-        found = self._asked.search(version, exact=chance.random() < 0.5)
+        try:
+            found = self._asked.search(version, generation, exact=chance.random() < 0.5)
+        except CallFailedError as failure:
+            if failure.reason not in OTHER_MODEL:
+                raise
+            self._judge_other_model(generation, start)
+            return
         end = self._model.tick()
+        if generation not in self._model.possible(GENERATION, start, end):
+            self._fault(
+                f"a search by codes of generation {generation}, which is over, was answered"
+            )
         self._history.note(
             "searched", slide=slide, version=version, start=start, end=end,
             hits=sum(map(bool, found.hits.values())), ranked=found.ranked,
         )  # fmt: skip
+        self._judge_hits(slide, version, codes, found, (start, end))
+
+    def _judge_hits(
+        self, slide: str, version: int, codes: PatchCodes, found: Found, span: tuple[int, int]
+    ) -> None:
+        """A search for a version of a slide finds all of it or nothing, and nothing else."""
+        own = {int(key) for key in codes.keys}
         strangers = {hit for bag in found.hits.values() for hit in bag if hit[0] != slide}
         strangers |= {hit for bag in found.hits.values() for hit in bag if hit[1] not in own}
         if strangers:
             self._fault(f"a search for version {version} of {slide} found {sorted(strangers)}")
         seen = [index for index, bag in found.hits.items() if bag]
-        possible = self._model.possible(slide, start, end)
+        possible = self._model.possible(slide, *span)
         if seen and len(seen) != len(codes):
             self._fault(
                 f"a search saw {len(seen)} of {len(codes)} patches of {slide}, version {version}"
@@ -105,19 +135,25 @@ class JudgedClient:
         if seen and slide not in {other for other, _ in found.ranked}:
             self._fault(f"the ranking for {slide} does not fit its hits: {found.ranked}")
         for other, label in found.ranked:
-            could = (
-                {version} if seen and other == slide else self._model.possible(other, start, end)
-            )
+            could = {version} if seen and other == slide else self._model.possible(other, *span)
             if label not in could:
                 self._fault(f"a ranking holds version {label} of {other}, could be {could}")
 
-    def change(self, slides: Iterable[str], version: Version, call: Callable[[], None]) -> None:
+    def change(
+        self,
+        slides: Iterable[str],
+        version: Version,
+        call: Callable[[], None],
+        *,
+        generation: int | None = None,
+    ) -> None:
         """Ask for a change; raises as `write` does.
 
         Args:
             slides: What it concerns.
             version: What it makes of each.
             call: Asks for it.
+            generation: Of the codes that are sent, if any are.
         """
         write = self._model.begin(slides, version)
         told = {"slides": write.slides, "version": version, "start": write.start}
@@ -130,6 +166,8 @@ class JudgedClient:
                 raise
             self._model.refuse(write)
             self._judge_refusal(write, failure.code)
+            if generation is not None and failure.reason in OTHER_MODEL:
+                self._judge_other_model(generation, write.start)
             return
         self._model.acknowledge(write)
         self._history.note("changed", end=write.end, **told)
@@ -142,3 +180,8 @@ class JudgedClient:
                 self._fault(f"{slide} is not found, must be there as {possible}")
             if code is grpc.StatusCode.ALREADY_EXISTS and possible == {None}:
                 self._fault(f"{slide} is in the way, was deleted")
+
+    def _judge_other_model(self, generation: int, start: int) -> None:
+        """Codes were refused since the collection has, or is just getting, another model."""
+        if self._model.possible(GENERATION, start, self._model.tick()) == {generation}:
+            self._fault(f"codes of generation {generation} are refused, which it is")

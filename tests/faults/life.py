@@ -16,9 +16,9 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from tests.faults.content import content
+from tests.faults.content import content, fingerprint, generation_of
 from tests.faults.history import History
-from tests.faults.model import Model, Version
+from tests.faults.model import GENERATION, Model, Version
 from tests.faults.traffic import Traffic, snapshot_span
 from tests.service_calls import Calls, slide_id
 from tests.service_process import ServiceProcess
@@ -29,6 +29,7 @@ from slidekin_server.storage import (
     SqliteStore,
     StorageError,
     check_snapshot,
+    drafted_collection,
     restore_snapshot,
 )
 from slidekin_server.values import PatchCodes
@@ -39,10 +40,11 @@ _TRAFFIC_S = 4.0
 """A point that was not come by until then is not waited for."""
 _START: frozenset[str] = frozenset({Failpoint.STORE_OPENED.value, Failpoint.INDEX_LOADING.value})
 _SNAPSHOT = frozenset(point.value for point in Failpoint if point.value.startswith("snapshot."))
+_REINDEX = frozenset({Failpoint.REINDEX_SWAPPING.value})
 _FIRST = Failpoint.STORE_CREATED.value
 _PLAN = (
     ANY_MOMENT, ANY_MOMENT, *sorted(_START), *sorted(_SNAPSHOT),
-    *(p.value for p in Failpoint if p.value.startswith(("store.", "archive."))),
+    *(p.value for p in Failpoint if p.value.startswith(("store.", "archive.", "reindex."))),
 )  # fmt: skip
 
 
@@ -53,6 +55,7 @@ class Report:
     rounds: int = 0
     operations: int = 0
     snapshots: int = 0
+    reindexes: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     """By the point at which the service died."""
     missed: Counter[str] = field(default_factory=Counter)
@@ -68,8 +71,10 @@ class Life:
         self._seed = seed
         self._chance = random.Random(seed)
         self._model = Model()
+        self._model.settle({GENERATION: 0})
         self._versions = itertools.count(1)
         self._asked: set[int] = set()
+        self._generation = 0
         self._history = History(folder / "history.jsonl")
         self._service = ServiceProcess(folder)
         self._plan: list[str] = []
@@ -101,7 +106,7 @@ class Life:
         count = 1
         if point in _START and point == Failpoint.INDEX_LOADING.value:
             count = self._chance.randint(1, 6)
-        elif point not in {ANY_MOMENT, _FIRST, *_START, *_SNAPSHOT}:
+        elif point not in {ANY_MOMENT, _FIRST, *_START, *_SNAPSHOT, *_REINDEX}:
             count = self._chance.randint(1, 12)
         where = f"seed {self._seed}, round {number}, {point}:{count}"
         self._history.note("round", number=number, point=point, count=count)
@@ -151,6 +156,8 @@ class Life:
                 seed=f"{self._seed}/{number}",
                 new_version=self._new_version,
                 snapshots=point in _SNAPSHOT or self._chance.random() < 0.2,
+                reindexes=point in _REINDEX or self._chance.random() < 0.4,
+                generation=self._generation,
             )
             traffic.start()
             patience_s = _TRAFFIC_S
@@ -181,33 +188,25 @@ class Life:
     def _look(self, where: str) -> None:
         """Read everything after a start, and judge it."""
         with self._service.channel() as channel:
-            calls = Calls(channel)
+            calls = Calls(channel, fingerprint=fingerprint(0))
             if not any(name == calls.parent for name in self._collections(calls)):
                 calls.create()
-            found: dict[str, Version] = {}
-            request = slides_pb2.ExportSlidesRequest(parent=calls.parent)
-            for export in calls.slides.ExportSlides(request, timeout=60):
-                slide = slide_id(export.slide.name)
-                found[slide] = int(export.slide.label)
-                patches = export.patches.patches
-                held = PatchCodes(
-                    np.array([patch.code.key for patch in patches], np.int64),
-                    np.array([list(patch.code.texture) for patch in patches], np.uint8),
-                    np.array([(patch.x_px, patch.y_px) for patch in patches], np.int32),
-                )
-                if not _equal(held, content(int(export.slide.label))):
-                    self._fault(f"{where}: {slide} is half there")
-                if export.slide.patch_count != len(patches):
-                    self._fault(f"{where}: {slide} counts its patches wrong")
+            calls.fingerprint = calls.get().model_fingerprint
+            generation = generation_of(calls.fingerprint)
+            found = self._read(calls, generation, where)
             if sorted(found) != sorted(calls.held()):
                 self._fault(f"{where}: the list of slides is not that of the export")
+            if not self._draft_fits(calls, len(found)):
+                self._fault(f"{where}: the reindex under way counts other slides than there are")
             now = self._model.tick()
-            for fault in self._model.judge(found, now, now):
+            for fault in self._model.judge({**found, GENERATION: generation}, now, now):
                 self._fault(f"{where}: {fault}")
-            self._history.note("looked", found=found)
-            self._model.settle(found)
+            self._history.note("looked", found=found, generation=generation)
+            self._model.settle({**found, GENERATION: generation})
+            self.report.reindexes += generation - self._generation
+            self._generation = generation
             for slide in self._chance.sample(sorted(found), min(3, len(found))):
-                answer = calls.search(content(_version(found, slide)), k=3)
+                answer = calls.search(content(_version(found, slide), generation), k=3)
                 # Behind the best come others, to make up the number.
                 if answer.slides[:1] != [slide]:
                     self._fault(f"{where}: a search for {slide} finds {answer.slides}")
@@ -217,12 +216,44 @@ class Life:
         response = calls.collections.ListCollections(collections_pb2.ListCollectionsRequest())
         return [collection.name for collection in response.collections]
 
+    def _read(self, calls: Calls, generation: int, where: str) -> dict[str, Version]:
+        """Read every patch of every slide, and compare it with what was sent."""
+        found: dict[str, Version] = {}
+        request = slides_pb2.ExportSlidesRequest(parent=calls.parent)
+        for export in calls.slides.ExportSlides(request, timeout=60):
+            slide = slide_id(export.slide.name)
+            found[slide] = int(export.slide.label)
+            patches = export.patches.patches
+            held = PatchCodes(
+                np.array([patch.code.key for patch in patches], np.int64),
+                np.array([list(patch.code.texture) for patch in patches], np.uint8),
+                np.array([(patch.x_px, patch.y_px) for patch in patches], np.int32),
+            )
+            if not _equal(held, content(int(export.slide.label), generation)):
+                self._fault(f"{where}: {slide} is half there")
+            if export.model_fingerprint != calls.fingerprint:
+                self._fault(f"{where}: {slide} has the codes of another model")
+            if export.slide.patch_count != len(patches):
+                self._fault(f"{where}: {slide} counts its patches wrong")
+        return found
+
+    def _draft_fits(self, calls: Calls, slides: int) -> bool:
+        """Whether each slide is encoded anew or still to do, where a reindex is under way."""
+        collection = calls.get()
+        if not collection.reindex_model_fingerprint:
+            return True
+        request = collections_pb2.GetReindexRequest(name=calls.parent)
+        reindex = calls.collections.GetReindex(request, timeout=60).reindex
+        return bool(reindex.done_slide_count + reindex.pending_slide_count == slides)
+
     def _look_for_remains(self, found: Mapping[str, Version], where: str) -> None:
         """Of what is gone, or never came to be, no byte may be left in the log."""
         gone = self._asked - set(found.values())
         files = {file.name: file.read_bytes() for file in (self._folder / "store").glob("*-wal")}
-        for version in sorted(gone):
-            texture = content(version).textures[0].tobytes()
+        # As it was encoded, and as a reindex under way may have encoded it anew.
+        generations = (self._generation, self._generation + 1)
+        for version, generation in itertools.product(sorted(gone), generations):
+            texture = content(version, generation).textures[0].tobytes()
             for name, held in files.items():
                 if texture in held:
                     self._fault(
@@ -271,10 +302,17 @@ def _restored(snapshot: Path, folder: Path) -> dict[str, Version]:
     found: dict[str, Version] = {}
     with SqliteStore.open(folder) as store:
         for record in store.list_collections():
+            generation = generation_of(record.fingerprint)
+            is_draft = drafted_collection(record.name) is not None
             for slide in store.iter_slides(record.name):
                 version = int(slide.record.facts.label)
-                assert _equal(slide.codes, content(version)), f"version {version} is half there"
-                found[slide.record.facts.slide_id] = version
+                assert _equal(slide.codes, content(version, generation)), (
+                    f"version {version} is half there"
+                )
+                if not is_draft:
+                    found[slide.record.facts.slide_id] = version
+            if not is_draft:
+                found[GENERATION] = generation
     shutil.rmtree(folder)
     return found
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 Version = int | None
 """None: the slide is not there."""
+GENERATION = "(generation)"
+"""Register beside the slides: how often the collection was given another model."""
 
 
 @dataclass(eq=False)

@@ -42,6 +42,7 @@ def run(folder: Path, *, rounds: int, seed: int, side_by_side: int) -> Report:
         rounds=sum(report.rounds for report in reports),
         operations=sum(report.operations for report in reports),
         snapshots=sum(report.snapshots for report in reports),
+        reindexes=sum(report.reindexes for report in reports),
         kills=sum((report.kills for report in reports), Counter()),
         missed=sum((report.missed for report in reports), Counter()),
         faults=[fault for report in reports for fault in report.faults],

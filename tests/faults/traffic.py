@@ -1,4 +1,4 @@
-"""Clients that add, replace, delete, search and snapshot at the same time until a service dies."""
+"""Clients that write, search, snapshot and reindex at the same time until a service dies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from tests.faults.asked import AskedByStubs, CallFailedError
 from tests.faults.client import JudgedClient
 from tests.faults.history import History
 from tests.faults.model import Model
+from tests.faults.reindexing import Reindexing
 
 WRITERS = 3
+_REINDEX_PAUSE_S = 0.15
+"""Between two writes of a client, at most, while the collection is being reindexed."""
 _LOST = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """What a client sees of a service that is gone."""
 
@@ -30,10 +33,17 @@ class Traffic:
         seed: str,
         new_version: Callable[[], int],
         snapshots: bool,
+        reindexes: bool,
+        generation: int,
     ) -> None:
         self._asked = AskedByStubs(channel)
         self._client = JudgedClient(
-            self._asked, model, history, new_version=new_version, tell=self._fault
+            self._asked,
+            model,
+            history,
+            new_version=new_version,
+            tell=self._fault,
+            generation=generation,
         )
         self._model = model
         self._history = history
@@ -44,8 +54,10 @@ class Traffic:
         """Begin and end of each that was acknowledged."""
         self.open_snapshot: int | None = None
         """Begin of the one that was not."""
-        jobs = [self._client.write] * WRITERS
-        jobs += [self._client.search] + [self._snapshot] * snapshots
+        self._reindexes = reindexes
+        jobs = [self._write] * WRITERS + [self._client.search]
+        jobs += [self._snapshot] * snapshots
+        jobs += [Reindexing(self._asked, self._client, model).some] * reindexes
         self._threads = [
             threading.Thread(target=self._run, args=(job, random.Random(f"{seed}/{number}")))
             for number, job in enumerate(jobs)
@@ -81,6 +93,12 @@ class Traffic:
     def _fault(self, fault: str) -> None:
         self.faults.append(fault)
         self._history.note("fault", what=fault)
+
+    def _write(self, chance: random.Random) -> None:
+        if self._reindexes:
+            # Else there would always be a slide that is not encoded anew yet.
+            self._stop.wait(chance.uniform(0, _REINDEX_PAUSE_S))
+        self._client.write(chance)
 
     def _snapshot(self, chance: random.Random) -> None:
         self._stop.wait(chance.uniform(0, 0.1))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from tests.chaos.fault import EVERYTHING, Fault
+from tests.chaos.namespaces import DIES_WITH_US
 from tests.chaos.stack import Stack
 from tests.chaos.stalled import STREAMS
 from tests.paths import PROJECT
@@ -26,7 +27,7 @@ class ClientStalls(Fault):
 
     def inject(self, stack: Stack, chance: random.Random) -> str:
         tls = stack.certificates.tls
-        command = [sys.executable, "-m", "tests.chaos.stalled", stack.target]
+        command = [*DIES_WITH_US, sys.executable, "-m", "tests.chaos.stalled", stack.target]
         command += [str(file) for file in (tls.ca_file, tls.certificate_file, tls.key_file)]
         self._stalled = subprocess.Popen(
             command, stdout=subprocess.PIPE, env=service_environment(), cwd=PROJECT

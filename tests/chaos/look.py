@@ -9,7 +9,7 @@ import numpy as np
 from tests.chaos.asked import CODES, IMAGES, as_codes, image_content
 from tests.chaos.stack import Stack
 from tests.faults.content import content
-from tests.faults.model import Model, Version
+from tests.faults.model import GENERATION, Model, Version
 from tests.service_calls import FINGERPRINT
 
 from slidekin import Client, Codes, ExportedSlide, UnavailableError
@@ -45,6 +45,7 @@ class Look:
             found, faults = self._read(client)
             now = self._model.tick()
             faults += self._model.judge(found, now, now)
+            del found[GENERATION]
             for slide, version in found.items():
                 assert version is not None
                 faults += (
@@ -73,7 +74,7 @@ class Look:
                 time.sleep(0.5)
         self.slides = len(exported)
         self.patches = sum(len(one.codes) for one in exported)
-        found: dict[str, Version] = {}
+        found: dict[str, Version] = {GENERATION: 0}  # nobody gives the collection another model
         faults: list[str] = []
         for one in exported:
             found[one.slide.slide_id] = int(one.slide.label)

@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 
 CLIENT_ADDRESS = "10.77.0.1"
 SERVICE_ADDRESS = "10.77.0.2"
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Runs a command, when put before it, that ends with this process even while it is frozen."""
 _PREFIX_LENGTH = 30
 _CLIENT_SIDE, _SERVICE_SIDE = "chaos-client", "chaos-service"
 _DEBIAN_PACKAGES = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "mount": "mount",
     "ip": "iproute2",
 }

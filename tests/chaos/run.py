@@ -15,7 +15,7 @@ from tests.chaos.load import Load
 from tests.chaos.look import Look
 from tests.chaos.stack import Stack
 from tests.faults.history import History
-from tests.faults.model import Model
+from tests.faults.model import GENERATION, Model
 
 _CALM_S = (2.0, 4.0)
 """Between two faults: at least, at most."""
@@ -83,6 +83,7 @@ class Run:
         self._calm_since_s = 0.0
         self._deck: list[type[Fault]] = []
         self.model = Model()
+        self.model.settle({GENERATION: 0})
         self.outcome = Outcome()
 
     def run(self, stack: Stack, seconds: float) -> Outcome:
@@ -143,13 +144,11 @@ class Run:
         try:
             detail = fault.inject(stack, self._chance)
             time.sleep(self._chance.uniform(*fault.hold_s))
-        except AssertionError as error:
-            self._violation(f"{fault.name}: {error}")
-        healed_s = time.monotonic()
-        try:
-            fault.heal(stack)
-        except AssertionError as error:
-            self._violation(f"{fault.name}: {error}")
+        except Exception as error:  # noqa: BLE001  told with all other violations
+            self._violation(f"{fault.name}: {error!r}")
+        finally:
+            healed_s = time.monotonic()
+            self._heal(stack, fault)
         recovery_s = self._wait_recovered(load, healed_s)
         self._calm_since_s = time.monotonic()
         calls = [r for r in self._log.records if injected_s < r.end_s <= self._calm_since_s]
@@ -185,6 +184,12 @@ class Run:
             self._violation(f"after {fault.name}: {death}")
         # No call that was open before this fault is open any more: none may take so long.
         self.model.forget(since_tick)
+
+    def _heal(self, stack: Stack, fault: Fault) -> None:
+        try:
+            fault.heal(stack)
+        except Exception as error:  # noqa: BLE001  told with all other violations
+            self._violation(f"{fault.name}, not mended: {error!r}")
 
     def _watch(self, stack: Stack, seconds: float) -> None:
         """Let things be for a while: nothing may fail."""

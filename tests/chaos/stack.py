@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.chaos.certificates import CLIENT_NAME, Certificates
 from tests.chaos.clock import Clock
-from tests.chaos.namespaces import SERVICE_ADDRESS, Cable
+from tests.chaos.namespaces import DIES_WITH_US, SERVICE_ADDRESS, Cable
 from tests.service_process import ServiceProcess
 from tests.small_disk import small_disk
 from tests.triton_stack import TritonState, start_launcher, wait_ready
@@ -106,7 +106,7 @@ class Stack:
             self._settings(bundle),
             codes_only=bundle is None,
             environment={} if self.clock is None else self.clock.environment,
-            within=cable.service_side,
+            within=[*DIES_WITH_US, *cable.service_side],
             credentials=credentials(self.certificates.tls),
         )
 

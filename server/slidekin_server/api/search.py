@@ -15,7 +15,12 @@ from slidekin_server.api.options import OptionsReader
 from slidekin_server.api.patches import PatchReader
 from slidekin_server.api.patience import Patience
 from slidekin_server.api.streams import batches, first
-from slidekin_server.api.validation import collection_id, refuse, slide_ids
+from slidekin_server.api.validation import (
+    InvalidRequestError,
+    collection_id,
+    refuse,
+    slide_ids,
+)
 from slidekin_server.archive.archive import Archive
 from slidekin_server.archive.collection import View
 from slidekin_server.archive.options import QueryOptions
@@ -67,7 +72,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         writing = asyncio.Lock()
 
         async def emit(answers: Sequence[PatchAnswer]) -> None:
-            bags = await self._bags(view, answers, options)
+            bags = await self._bags(view, answers, options, together=False)
             async with writing:
                 for hits in bags:
                     response = search_pb2.SearchSlideResponse(patch_hits=hits)
@@ -98,7 +103,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return self._fitting(
             search_pb2.SearchStoredSlideResponse(
                 ranked_slides=await self._ranked(answer, options),
-                patch_hits=await self._bags(answer.view, answer.patches, options),
+                patch_hits=await self._bags(answer.view, answer.patches, options, together=True),
             )
         )
 
@@ -116,7 +121,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         answers = await self._searcher.patches(view, options, patches, source)
         return self._fitting(
             search_pb2.SearchPatchesResponse(
-                patch_hits=await self._bags(view, answers, options),
+                patch_hits=await self._bags(view, answers, options, together=True),
                 index_version=view.version,
                 model_fingerprint=view.collection.fingerprint,
                 random_weights=self._random_weights(view),
@@ -124,15 +129,37 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         )
 
     async def _bags(
-        self, view: View, answers: Sequence[PatchAnswer], options: QueryOptions
+        self,
+        view: View,
+        answers: Sequence[PatchAnswer],
+        options: QueryOptions,
+        *,
+        together: bool,
     ) -> list[search_pb2.PatchHits]:
-        """Return hits as messages, made in a thread: there may be thousands."""
-        return await self._workers.search(
-            lambda: [
-                messages.patch_hits(view, answer, most=options.max_hits_per_patch)
-                for answer in answers
-            ]
-        )
+        """Return hits as messages, made in a thread: there may be thousands.
+
+        Args:
+            view: What was searched.
+            answers: The patches' hits.
+            options: Of the search.
+            together: They travel in one message, else in one each.
+
+        Raises:
+            InvalidRequestError: They are more than a message takes. It is noticed while they are
+                made: of ten thousand patches there may be millions.
+        """
+
+        def make() -> list[search_pb2.PatchHits]:
+            made, size = [], 0
+            for answer in answers:
+                hits = messages.patch_hits(view, answer, most=options.max_hits_per_patch)
+                size = hits.ByteSize() + (size if together else 0)
+                if size > self._limits.max_message_bytes:
+                    raise self._too_large()
+                made.append(hits)
+            return made
+
+        return await self._workers.search(make)
 
     async def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
         """Return the ranking as a message, made in a thread."""
@@ -150,13 +177,16 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             InvalidRequestError: It does not.
         """
         if message.ByteSize() > self._limits.max_message_bytes:
-            raise refuse(
-                "options",
-                f"the answer exceeds {self._limits.max_message_bytes} bytes; ask for fewer slides, "
-                "hits a patch or evidence a slide",
-                reason="ANSWER_TOO_LARGE",
-            )
+            raise self._too_large()
         return message
+
+    def _too_large(self) -> InvalidRequestError:
+        return refuse(
+            "options",
+            f"the answer exceeds {self._limits.max_message_bytes} bytes; ask for fewer slides, "
+            "hits a patch or evidence a slide",
+            reason="ANSWER_TOO_LARGE",
+        )
 
     def _read(self, view: View, message: search_pb2.SearchOptions) -> QueryOptions:
         options = self._options.read(

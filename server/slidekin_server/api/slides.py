@@ -290,12 +290,15 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
         with checking() as check:
             for position, index in enumerate(request.patch_indices):
                 check.in_range(f"patch_indices[{position}]", index, 0, patch_count - 1)
+        # Each once: a request has room for millions of numbers, memory not for as many pictures.
+        wanted = list(dict.fromkeys(request.patch_indices))
         whole, patches = await self._workers.read(
             self._archive.pictures,
             collection,
             slide,
-            patches=list(request.patch_indices),
+            patches=wanted,
             slide=request.slide_thumbnail,
+            most_bytes=self._limits.max_message_bytes,
         )
         response = slides_pb2.GetThumbnailsResponse(
             slide_thumbnail=None if whole is None else messages.image(whole),
@@ -303,7 +306,7 @@ class SlideServicer(slides_pb2_grpc.SlideServiceServicer):
                 slides_pb2.PatchThumbnail(
                     patch_index=index, thumbnail=messages.image(patches[index])
                 )
-                for index in request.patch_indices
+                for index in wanted
                 if index in patches
             ],
         )

@@ -29,6 +29,10 @@ _CONTROL_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _TOKEN = struct.Struct(">BQ8s")
 _TOKEN_VERSION = 1
+_MAX_NUMBER = 2**63 - 1
+"""Of an entry: the store's numbers are signed."""
+_MAX_FAULTS = 100
+"""Named in one answer; a message has room for millions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,14 @@ class Checker:
         self._violations: list[Violation] = []
 
     def fault(self, field: str, description: str) -> None:
-        """Note a fault."""
+        """Note a fault.
+
+        Raises:
+            InvalidRequestError: So many were found that no answer names more.
+        """
         self._violations.append(Violation(field, description))
+        if len(self._violations) >= _MAX_FAULTS:
+            self.finish()
 
     def in_range(self, field: str, value: float, least: float, most: float) -> None:
         """Note a fault unless ``least <= value <= most`` (NaN is a fault)."""
@@ -185,7 +195,7 @@ class Page:
                 version, after, found = _TOKEN.unpack(raw)
             except (UnicodeEncodeError, binascii.Error, struct.error):
                 version, found = 0, b""
-            if version != _TOKEN_VERSION or found != mark:
+            if version != _TOKEN_VERSION or found != mark or after > _MAX_NUMBER:
                 raise refuse(
                     "page_token",
                     "is not a token of this listing; pass next_page_token as it was received, with "

@@ -390,9 +390,11 @@ class Archive:
             time.sleep(_LOOK_AGAIN_S)
 
     def pictures(
-        self, collection_id: str, slide_id: str, *, patches: list[int], slide: bool
+        self, collection_id: str, slide_id: str, *, patches: list[int], slide: bool, most_bytes: int
     ) -> tuple[Picture | None, dict[int, Picture]]:
         """Read the pictures kept with a slide: the whole slide's and those of some patches.
+
+        Reading ends with the patch whose picture is too much for ``most_bytes``.
 
         Raises:
             NotFoundError: Collection or slide are not there.
@@ -401,7 +403,9 @@ class Archive:
         try:
             return (
                 self._store.slide_picture(collection_id, slide_id) if slide else None,
-                self._store.patch_pictures(collection_id, slide_id, patches) if patches else {},
+                self._store.patch_pictures(collection_id, slide_id, patches, most_bytes=most_bytes)
+                if patches
+                else {},
             )
         except storage.SlideNotFoundError:
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None

@@ -336,13 +336,14 @@ class SqliteStore:
         return self._pictures(collection, slide_id, [SLIDE_PICTURE]).get(SLIDE_PICTURE)
 
     def patch_pictures(
-        self, collection: str, slide_id: str, indices: Sequence[int]
+        self, collection: str, slide_id: str, indices: Sequence[int], *, most_bytes: int
     ) -> dict[int, Picture]:
-        """Return those patches' pictures that are kept."""
-        return self._pictures(collection, slide_id, [index for index in indices if index >= 0])
+        """Return those patches' pictures that are kept, up to the first that is too much."""
+        wanted = [index for index in indices if index >= 0]
+        return self._pictures(collection, slide_id, wanted, most_bytes)
 
     def _pictures(
-        self, collection: str, slide_id: str, patches: Sequence[int]
+        self, collection: str, slide_id: str, patches: Sequence[int], most_bytes: int = 0
     ) -> dict[int, Picture]:
         with self._connections.read() as connection:
             number = require_slide(connection, collection, slide_id).number
@@ -354,6 +355,9 @@ class SqliteStore:
                 ).fetchone()
                 if row:
                     pictures[patch] = Picture(PictureFormat(row[0]), row[1])
+                    most_bytes -= len(row[1])
+                    if most_bytes < 0:
+                        break
             return pictures
 
     # Copies

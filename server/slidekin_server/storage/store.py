@@ -188,9 +188,12 @@ class Store(Protocol):
         """Return the picture of the whole slide, if one is kept. Raises as `delete_slide` does."""
 
     def patch_pictures(
-        self, collection: str, slide_id: str, indices: Sequence[int]
+        self, collection: str, slide_id: str, indices: Sequence[int], *, most_bytes: int
     ) -> dict[int, Picture]:
-        """Return those patches' pictures that are kept. Raises as `delete_slide` does."""
+        """Return those patches' pictures that are kept. Raises as `delete_slide` does.
+
+        Reading ends with the first that makes them more than ``most_bytes``.
+        """
 
     def copy_to(self, file: Path) -> None:
         """Write a copy of the store as it is at this moment, while changes go on.

@@ -121,7 +121,7 @@ class StoreTests:
             lambda: store.delete_slide("none", "s"),
             lambda: store.delete_patient("p", collection="none"),
             lambda: store.slide_picture("none", "s"),
-            lambda: store.patch_pictures("none", "s", [0]),
+            lambda: store.patch_pictures("none", "s", [0], most_bytes=1),
         ):
             with pytest.raises(CollectionNotFoundError, match="'none'"):
                 call()
@@ -203,7 +203,7 @@ class StoreTests:
         assert new.replaced == old.record
         assert ids(colon.list_slides("colon")) == ["b", FACTS.slide_id]
         assert_same_codes(colon.load_slide("colon", FACTS.slide_id).codes, made_codes(2))
-        assert colon.patch_pictures("colon", FACTS.slide_id, [0]) == {}
+        assert colon.patch_pictures("colon", FACTS.slide_id, [0], most_bytes=1) == {}
 
     def test_replacing_what_is_not_there_adds(self, colon: Store):
         assert colon.add_slide("colon", FACTS, made_codes(1), replace=True).replaced is None
@@ -238,7 +238,7 @@ class StoreTests:
             lambda: colon.update_slide("colon", "none", label="x"),
             lambda: colon.delete_slide("colon", "none"),
             lambda: colon.slide_picture("colon", "none"),
-            lambda: colon.patch_pictures("colon", "none", [0]),
+            lambda: colon.patch_pictures("colon", "none", [0], most_bytes=1),
         ):
             with pytest.raises(SlideNotFoundError, match="'none'"):
                 call()
@@ -277,7 +277,12 @@ class StoreTests:
         small = {index: Picture(PictureFormat.PNG, bytes([index])) for index in (0, 3)}
         colon.add_slide("colon", FACTS, made_codes(1), Pictures(overview, small))
         assert colon.slide_picture("colon", FACTS.slide_id) == overview
-        assert colon.patch_pictures("colon", FACTS.slide_id, [3, 1, 0, 99, -1]) == small
+        assert (
+            colon.patch_pictures("colon", FACTS.slide_id, [3, 1, 0, 99, -1], most_bytes=10**9)
+            == small
+        )
+        few = colon.patch_pictures("colon", FACTS.slide_id, [3, 1, 0], most_bytes=0)
+        assert len(few) == 1
         self.add(colon, "without")
         assert colon.slide_picture("colon", "without") is None
 
@@ -359,7 +364,7 @@ class StoreTests:
             assert slide.content_digest != old.content_digest
         assert_same_codes(colon.load_slide("colon", "a").codes, made_codes(1, bits=512))
         assert colon.slide_picture("colon", "b") == pictures.slide
-        assert colon.patch_pictures("colon", "b", [0, 1]) == pictures.patches
+        assert colon.patch_pictures("colon", "b", [0, 1], most_bytes=10**9) == pictures.patches
         with pytest.raises(CollectionNotFoundError):
             colon.adopt_draft("colon", ())
 

@@ -1,0 +1,74 @@
+"""What strangers may ask for costs the service no more than it costs them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+
+import grpc
+import numpy as np
+import pytest
+from tests.fuzz.pictures import picture
+from tests.service_calls import Calls, Failure, patch_messages, random_codes
+
+from slidekin.v1 import collections_pb2, common_pb2, search_pb2, slides_pb2
+from slidekin_server.values import PatchCodes
+
+
+def test_a_thumbnail_asked_for_a_hundred_thousand_times_is_sent_once(calls: Calls) -> None:
+    patches = patch_messages(random_codes(1, 2))
+    for patch in patches:
+        image = common_pb2.Image(format=common_pb2.IMAGE_FORMAT_PNG, data=picture("PNG", side=128))
+        patch.thumbnail.CopyFrom(image)
+    calls.add("s", patches)
+    request = slides_pb2.GetThumbnailsRequest(name=calls.name("s"), patch_indices=[1, 0] * 100_000)
+    answer = calls.slides.GetThumbnails(request, timeout=20)
+    assert [one.patch_index for one in answer.patch_thumbnails] == [1, 0]
+
+
+def test_of_very_many_faults_the_first_are_told(calls: Calls) -> None:
+    request = search_pb2.SearchPatchesRequest(
+        parent=calls.parent,
+        options=search_pb2.SearchOptions(filter=common_pb2.SlideFilter(slides=[""] * 500_000)),
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        calls.searches.SearchPatches(request, timeout=20)
+    failure = Failure.of(caught.value)
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.fields[0] == "options.filter.slides"
+    assert len(failure.fields) <= 100
+
+
+@pytest.mark.parametrize("name", ["SearchPatches", "SearchStoredSlide"])
+def test_hits_that_no_message_holds_are_refused(calls: Calls, name: str) -> None:
+    one = random_codes(2, 1)
+    same = PatchCodes(
+        np.repeat(one.keys, 200), np.repeat(one.textures, 200, 0), np.repeat(one.xy, 200, 0)
+    )
+    long, other = "a" * 200, "b" * 200
+    for slide in (long, other):
+        calls.add(slide, same)
+    options = search_pb2.SearchOptions(max_hits_per_patch=15_000, mode=common_pb2.SEARCH_MODE_EXACT)
+    request: search_pb2.SearchPatchesRequest | search_pb2.SearchStoredSlideRequest
+    if name == "SearchPatches":
+        request = search_pb2.SearchPatchesRequest(
+            parent=calls.parent,
+            options=options,
+            model_fingerprint=calls.fingerprint,
+            patches=patch_messages(same),
+        )
+    else:
+        request = search_pb2.SearchStoredSlideRequest(name=calls.name(long), options=options)
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(calls.searches, name)(request, timeout=60)
+    assert Failure.of(caught.value).info.reason == "ANSWER_TOO_LARGE"
+
+
+def test_a_page_behind_the_last_number_is_no_token_of_ours(calls: Calls) -> None:
+    scope = hashlib.blake2b(b"collections", digest_size=8).digest()
+    forged = base64.urlsafe_b64encode(struct.pack(">BQ8s", 1, 2**64 - 1, scope)).decode()
+    request = collections_pb2.ListCollectionsRequest(page_token=forged)
+    with pytest.raises(grpc.RpcError) as caught:
+        calls.collections.ListCollections(request, timeout=20)
+    assert Failure.of(caught.value).info.reason == "INVALID_PAGE_TOKEN"

@@ -7,7 +7,6 @@ slide on disk through the real service and back takes moments, and finds what lo
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,9 @@ import numpy as np
 from PIL import Image
 from tests.unit.server.made_bundles import BITS, canary_answer, picture
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from slidekin_models.decoding import decode_patch
+from slidekin_models.errors import ImageRefusedError
 
 _CANARY = picture()
 
@@ -38,7 +40,10 @@ class QuickEncoder(service_pb2_grpc.GRPCInferenceServiceServicer):
             data = raw[4 : 4 + size]
             if data == _CANARY:
                 return _response(request, *canary_answer())
-            image = Image.open(io.BytesIO(data)).convert("RGB")
+            try:
+                image = Image.fromarray(decode_patch(data))
+            except ImageRefusedError as error:  # as the real one says it
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"image refused: {error}")
         else:
             image = Image.frombytes("RGB", (1024, 1024), raw)
         return _response(request, *_look(image))

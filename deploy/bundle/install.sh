@@ -8,6 +8,8 @@
 # writes units and users, and the configuration where there is none yet; it starts nothing.
 # PYTHON (default python3.11, else python3) names the interpreter.
 set -euo pipefail
+# Others than whoever installs run it.
+umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/slidekin parts="" systemd=""
 
@@ -79,6 +81,10 @@ for unit in "$units"/*.service "$units"/*.timer; do
 done
 systemd-sysusers slidekin.conf
 systemd-tmpfiles --create slidekin.conf
+for part in ${parts//,/ }; do
+    runuser --user slidekin -- "$target/$part/bin/python" -c '' ||
+        fail "user slidekin cannot run $target/$part/bin/python, whose interpreter is $python: install with one that all may run (PYTHON=/usr/bin/python3.11)"
+done
 for file in service.yaml triton.env; do
     [ -e "/etc/slidekin/$file" ] || install --mode 0640 --group slidekin "$units/$file" "/etc/slidekin/$file"
 done

@@ -22,6 +22,7 @@ from tests.paths import PROJECT
 pytestmark = pytest.mark.timeout(900)
 
 DRIVER = Path(__file__).with_name("from_bundle.py")
+DEBIANS = "/usr/bin/python3.11"
 NAMED = "SLIDEKIN_BUNDLE"
 """Variable with the folder of a whole bundle."""
 # Everything but the folders that the image has is read-only; of the network only loopback is there.
@@ -41,6 +42,21 @@ mount -o remount,bind,ro /
 exec "$@"
 """
 UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+# The system's folders as they are, with what is written to them kept apart.
+ASIDE = """
+set -e
+mount -t tmpfs tmpfs /opt
+for folder in /etc /usr/lib/sysusers.d /usr/lib/tmpfiles.d; do
+    aside=/opt/aside$folder
+    mkdir -p $aside/upper $aside/work
+    mount -t overlay overlay -o lowerdir=$folder,upperdir=$aside/upper,workdir=$aside/work $folder
+done
+"$@"
+cd /opt/aside/etc/upper
+find . -type f -path '*slidekin*' -printf '%P %m %g\\n'
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -193,3 +209,39 @@ def test_a_part_that_is_not_in_it_is_named(copy_of_the_bundle: Path, tmp_path: P
     done = install(copy_of_the_bundle, f"--prefix={tmp_path / 'opt'}", "--parts=gpu")
     assert done.returncode == 1
     assert "this bundle has no part 'gpu'" in done.stderr
+
+
+def test_users_units_and_settings_are_put_in_place(copy_of_the_bundle: Path):
+    """Of the packages only ours: the others change nothing of that."""
+    if shutil.which("systemd-sysusers") is None or not Path(DEBIANS).exists():
+        pytest.skip(f"no systemd, or no {DEBIANS}: apt-get install systemd python3.11-venv")
+    pinned = copy_of_the_bundle / "service.txt"
+    (own,) = (line for line in pinned.read_text().splitlines() if line.startswith("slidekin=="))
+    pinned.write_text(f"{own}\n")
+    sums = copy_of_the_bundle / "SHA256SUMS"
+    files = (line.split("  ", 1)[1] for line in sums.read_text().splitlines())
+    sums.write_text(
+        subprocess.run(
+            ["sha256sum", *files],
+            cwd=copy_of_the_bundle,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    done = subprocess.run(
+        [*UNSHARE, "sh", "-c", ASIDE, "sh", copy_of_the_bundle / "install.sh", "--systemd"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHON": DEBIANS},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    placed = set(done.stdout.splitlines())
+    assert {
+        "slidekin/service.yaml 640 slidekin",
+        "slidekin/triton.env 640 slidekin",
+        "systemd/system/slidekin-server.service 644 root",
+        "systemd/system/slidekin-snapshot.timer 644 root",
+        "systemd/system/slidekin-triton.service 644 root",
+    } <= placed

@@ -60,6 +60,10 @@ def dialled(
     Raises:
         DiallingError: A file is missing, or the key would travel where others listen.
     """
+    if ca_file is None and (certificate_file is not None or key_file is not None):
+        raise DiallingError("a certificate needs an encrypted way: give --ca-file beside it")
+    if (certificate_file is None) != (key_file is None):
+        raise DiallingError("--certificate-file and --key-file belong together: give both")
     key = os.environ.get(API_KEY_VARIABLE)
     host = server.rpartition(":")[0].strip("[]")
     if key and ca_file is None and not is_loopback(host):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from slidekin_server.access.errors import AccessSetupError
+from slidekin_server.access.private_files import private_folder, write_private
 from slidekin_server.access.roles import Grant, Role
 
 PREFIX = "slidekin_"
@@ -144,33 +145,21 @@ class KeyFile:
     def _changing(self) -> Iterator[list[StoredKey]]:
         """Give the keys and write them back, one command at a time; in one step, or not at all."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with (self._folder / "keys.lock").open("w") as lock:
+            private_folder(self._folder)
+            # The folder itself is the lock: it is there for whoever may change what is in it.
+            lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 keys = self.read()
                 yield keys
-                write_private(self.path, _text(keys))
+                write_private(self.path, _text(keys).encode())
+            finally:
+                os.close(lock)
         except OSError as error:
             raise AccessSetupError(
                 f"{self._folder} cannot be written ({error.strerror}): run the command as the "
                 "user that the service runs as"
             ) from None
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file in one step, for its owner alone: that of its folder, whoever writes."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123  by its descriptor
-        folder = file.parent.stat()
-        if os.geteuid() == 0:
-            # Root may run the commands; the service, which is not root, must read what they write.
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
-        stream.write(text)
-        stream.flush()
-        os.fsync(descriptor)
-    draft.replace(file)
 
 
 def parse(content: bytes) -> list[StoredKey]:

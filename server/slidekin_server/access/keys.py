@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from slidekin_server.access.errors import AccessSetupError, UnauthenticatedError
-from slidekin_server.access.key_file import KeyFile, StoredKey, key_id, write_private
+from slidekin_server.access.key_file import KeyFile, StoredKey, key_id
+from slidekin_server.access.private_files import write_private
 from slidekin_server.telemetry import get_logger
 
 _USE_KEPT_EVERY = timedelta(seconds=10)
@@ -120,7 +121,8 @@ class LastUse:
         self._changed = False
         self._saved = now
         try:
-            write_private(self._path, json.dumps(dict(self._times), indent=2) + "\n")
+            text = json.dumps(dict(self._times), indent=2) + "\n"
+            write_private(self._path, text.encode())
         except OSError:
             # A full disk: the time of a use is worth no refused call.
             _log.warning("last uses of api keys not written", exc_info=True)

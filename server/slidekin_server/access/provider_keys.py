@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import ssl
 import time
@@ -112,7 +113,7 @@ class ProviderKeys:
     async def _fetch(self) -> None:
         try:
             found = await asyncio.to_thread(self._get)
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, http.client.HTTPException, jwt.PyJWTError) as error:
             _log.error(
                 "identity provider does not answer", url=self._issuer, problem=type(error).__name__
             )
@@ -137,6 +138,8 @@ class ProviderKeys:
         with urllib.request.urlopen(  # noqa: S310
             url, timeout=self._timeout_s, context=self._ssl
         ) as answer:
+            if url.startswith("https:") and not answer.url.startswith("https:"):
+                raise ValueError("the provider leads to an address that is not encrypted")
             stated: Any = json.loads(answer.read(_MAX_DISCOVERY_BYTES))
         if not isinstance(stated, dict) or stated.get("issuer") != self._issuer:
             raise ValueError("the discovery document is another issuer's")

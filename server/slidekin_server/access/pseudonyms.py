@@ -7,12 +7,12 @@ The key lies apart from the log, so that a copy of the log says nothing of them.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from slidekin_server.access.errors import AccessSetupError
+from slidekin_server.access.private_files import private_folder, write_private
 
 PATIENT: Final = "patient"
 SLIDE: Final = "slide"
@@ -39,22 +39,15 @@ class Pseudonyms:
         """
         file = folder / KEY_FILE
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                return cls(_checked(file))
-            with open(descriptor, "wb") as stream:  # noqa: PTH123  by its descriptor
-                key = secrets.token_bytes(_KEY_BYTES)
-                stream.write(key)
-                stream.flush()
-                os.fsync(descriptor)
+            private_folder(folder)
+            if not file.exists():
+                write_private(file, secrets.token_bytes(_KEY_BYTES), once=True)
+            return cls(_checked(file))
         except OSError as error:
             raise AccessSetupError(
                 f"{file}, the key of hashes in the audit log, cannot be used ({error.strerror}): "
                 "let the service write its folder, or set access.path"
             ) from None
-        return cls(key)
 
     @classmethod
     def reading(cls, folder: Path) -> Pseudonyms:

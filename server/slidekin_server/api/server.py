@@ -92,6 +92,8 @@ def build_server(parts: Parts, connections: Listen, *, reflected: bool) -> aio.S
         interceptors=[CallLayers(layers, patience)],
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
+            # A token with its holder's groups may exceed the usual 8 KiB.
+            ("grpc.max_metadata_size", 20 * 1024),
             ("grpc.max_send_message_length", limits.max_message_bytes),
             # Without these two a stream buffers about 4 MiB ahead of its reader.
             ("grpc.http2.bdp_probe", 0),

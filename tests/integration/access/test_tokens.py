@@ -66,6 +66,8 @@ def test_a_token_says_who_calls_and_its_groups_count(channel: grpc.Channel, issu
     in_group = skin(channel, issuer.token("tom", groups=["scanners", "others"]))
     assert in_group.held() == []
     assert refusal(listed_by(channel, issuer.token("tom"))).info.reason == "PERMISSION_DENIED"
+    many = [f"group-{number:05}" for number in range(700)]
+    listed(skin(channel, issuer.token("root", groups=many)))
     assert issuer.asked == 1, "the keys were kept"
 
 

@@ -171,7 +171,7 @@ def test_memory_repository_and_settings_are_closed(
 
 def test_it_listens_on_loopback_alone(triton: TritonState) -> None:
     listening = [
-        connection.laddr.ip
+        connection.laddr.ip.removeprefix("::ffff:")
         for connection in psutil.Process(triton.triton_pid).net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from slidekin_server.access.audit import _MAX_WAITING, AuditLog
 from slidekin_server.access.audit_file import RotatedFile
 from slidekin_server.access.errors import AccessSetupError
+from slidekin_server.access.key_file import KeyFile
 from slidekin_server.access.pseudonyms import Pseudonyms
+from slidekin_server.access.roles import Grant, Role
 from slidekin_server.telemetry import Metrics
 
 FULL_AT = 1000
@@ -100,3 +104,27 @@ def test_a_key_that_is_none_is_no_reason_to_make_another(tmp_path: Path):
     (tmp_path / "audit.key").write_bytes(b"short")
     with pytest.raises(AccessSetupError, match="is no key"):
         Pseudonyms.of(tmp_path)
+
+
+def test_what_root_makes_belongs_to_whom_the_folder_belongs(tmp_path: Path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(tmp_path, 1234, 1234)
+    folder = tmp_path / "access"
+    Pseudonyms.of(folder)
+    KeyFile(folder).create("lab", [Grant(Role.READER, "*")])
+    for path in (folder, *folder.iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234), path
+    assert sorted(path.name for path in folder.iterdir()) == ["audit.key", "keys.json"]
+
+
+def test_of_two_that_make_a_key_at_once_both_use_the_same(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Pseudonyms.of(tmp_path).hash("patient", "P"), range(32)))
+    assert len(set(made)) == 1
+
+
+def test_keys_made_at_once_are_all_kept(tmp_path: Path):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: KeyFile(tmp_path).create(f"k{n}", []), range(20)))
+    assert {key.name for key in KeyFile(tmp_path).read()} == {f"k{n}" for n in range(20)}

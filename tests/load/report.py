@@ -168,7 +168,6 @@ def _panels(run: Run, height: float) -> tuple[Figure, list[tuple[Axes, str, list
         axes.axvline(OVERLOAD * rate, color=_GREY, linestyle="--", label="twice that")
         axes.set_title(name.replace(", ", ",\n"))
         axes.set_xlabel("calls offered a second")
-        axes.set_xlim(left=0)
         panels.append((axes, name, steps, rate))
     return figure, panels
 
@@ -191,6 +190,7 @@ def plot_goodput(run: Run) -> None:
         axes.plot(offered, refused, "s--", color=_OCHRE, label="refused at once")
         late = [_share(line, "DEADLINE_EXCEEDED") for line in steps]
         axes.plot(offered, late, "^--", color=_RED, label="too late")
+        axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
     panels[0][0].set_ylabel("calls a second")
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -214,6 +214,7 @@ def plot_latency(run: Run) -> None:
             [line["refused_ms"]["p50"] for line in told],
             "s--", color=_OCHRE, label="refused, p50",
         )  # fmt: skip
+        axes.set_xlim(left=0)
         _logarithmic(axes)
     panels[0][0].set_ylabel("ms from when the call was due")
     handles, labels = panels[0][0].get_legend_handles_labels()

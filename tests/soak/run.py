@@ -27,10 +27,10 @@ RATES = {
     "list": 1.0,
     "cancel": 0.7,
     "slow": 0.3,
-    "search image": 0.25,
-    "add images": 0.03,
+    "search image": 0.12,
+    "add images": 0.015,
 }
-"""Calls a second of each kind: about half of what two cores can do."""
+"""Calls a second of each kind: less than half of what two cores can do."""
 PATIENCE_S = {
     "search": 10.0,
     "add": 10.0,
@@ -41,6 +41,8 @@ PATIENCE_S = {
     "search image": 30.0,
     "add images": 60.0,
 }
+_FILL = Load({"search image": 20.0}, {"search image": 60.0}, 1.2, settle_s=0, seed=2)
+"""More than Triton takes at once: what keeps room for that many, has it when the run begins."""
 _IDLE = ("slidekin_rpcs_in_progress", "slidekin_encoder_in_flight", "slidekin_encoder_waiting")
 """Gauges of work that is under way: nothing is once nobody asks."""
 _QUIET_S = 20.0
@@ -124,6 +126,8 @@ def run(folder: Path, soak: Soak) -> Report:
                 print(f"soak: {sample.at_s / 60:.0f} min, {memory}", file=sys.stderr, flush=True)
 
         with SiteProcess(site) as process:
+            process.begin(_FILL, time.monotonic())
+            process.result()
             sampler = Sampler(stack, folder)
             with sampler.every(soak.interval_s, take):
                 load = Load(RATES, PATIENCE_S, soak.seconds, settle_s=0, seed=1)

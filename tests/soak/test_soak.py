@@ -69,7 +69,7 @@ def test_what_is_flat_but_noisy_is_flat():
 @pytest.mark.parametrize(
     ("measure", "a_minute"),
     [("service_pss_mib", 1.0), ("triton_rss_mib", 5.0), ("service_fds", 0.5),
-     ("service_threads", 0.2), ("shm_mib", 0.1), ("store_mib", 0.5)],
+     ("service_threads", 0.5), ("shm_mib", 0.1), ("store_mib", 0.5)],
 )  # fmt: skip
 def test_a_slow_leak_is_found_in_half_an_hour(measure: str, a_minute: float):
     noise = np.random.default_rng(2)

@@ -56,7 +56,8 @@ FULL_LIMITS = (
     Limit("service_pss_mib", "memory of the service (PSS)", "MiB", 16, 0.03),
     Limit("service_rss_mib", "memory of the service (RSS)", "MiB", 16, 0.03),
     Limit("service_fds", "open files of the service", "files", 3),
-    Limit("service_threads", "threads of the service", "threads", 1),
+    # Pools make a thread when none of theirs is idle, up to a bound of six.
+    Limit("service_threads", "threads of the service", "threads", 4),
     Limit("triton_pss_mib", "memory of Triton (PSS)", "MiB", 32, 0.03),
     Limit("triton_rss_mib", "memory of Triton (RSS)", "MiB", 32, 0.03),
     Limit("triton_fds", "open files of Triton", "files", 3),

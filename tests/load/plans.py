@@ -28,6 +28,8 @@ BESIDE_IMAGES = "searches by images beside a flood of ingest by images"
 FLOODS = (BESIDE_SEARCHES, BESIDE_INGEST, BESIDE_IMAGES)
 _QUIET_SHARE = 0.2
 """Of the saturating rate, that the quiet site asks for."""
+_QUIET_IMAGES = 0.4
+"""At least so many calls a second by images, or chance leaves none within the window."""
 _FLOOD_FACTOR = 2.0
 """Times the saturating rate, that the flooding site asks for."""
 _INGEST_FLOOD_FACTOR = 6.0
@@ -112,7 +114,7 @@ def by_images(folder: Path, plan: Plan) -> None:
         found = curve(quiet, stack, IMAGES, effort)
         seconds = effort.settle_s + plan.image_fairness_s
         flood_rate = _FLOOD_FACTOR * found.rate / _IMAGES_A_SLIDE
-        lone = {"search image": _QUIET_SHARE * found.rate}
+        lone = {"search image": max(_QUIET_SHARE * found.rate, _QUIET_IMAGES)}
         flooding, patience_s = {"add images": flood_rate}, {"add images": IMAGE_INGEST_PATIENCE_S}
         fairness = Fairness(
             BESIDE_IMAGES,

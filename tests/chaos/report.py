@@ -46,7 +46,7 @@ def part(lines: _Lines) -> str:
         f"{end['calls']} calls of the SDK, {end['failed']} of which failed; at the end "
         f"{end['slides']} slides with {end['patches']} patches were there; "
         f"{len(end['violations'])} violations.{left_out} {run['cores']} cores of "
-        f"{run['processor']}, load average before the run {run['load_before']}."
+        f"{run['processor']}, load average {run['load_before']} (above 2, other work shared them)."
     )
     return "\n".join(
         [

@@ -167,16 +167,25 @@ def health(
         ),
     ] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds.")] = 5.0,
+    wait_s: Annotated[
+        float | None,
+        typer.Option("--wait", help="Wait so many seconds for it, also where it is not there yet."),
+    ] = None,
 ) -> None:
     """Ask the service on this machine whether it is ready; exit code 0 where it is.
 
     Reads the settings that the service was started with, to know where it listens.
     """
-    from slidekin_server.health_command import ask_health  # noqa: PLC0415  loads gRPC
+    # They load gRPC.
+    from slidekin_server.health_command import ask_health, wait_for_health  # noqa: PLC0415
     from slidekin_server.own_service import OwnServiceError  # noqa: PLC0415
 
     try:
-        typer.echo(ask_health(_settings(config), live=live, timeout_s=timeout_s))
+        if wait_s is None:
+            said = ask_health(_settings(config), live=live, timeout_s=timeout_s)
+        else:
+            said = wait_for_health(_settings(config), live=live, wait_s=wait_s)
+        typer.echo(said)
     except OwnServiceError as error:
         _fail(str(error))
 

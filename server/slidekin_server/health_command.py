@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import grpc
@@ -25,16 +26,48 @@ def ask_health(settings: Settings, *, live: bool, timeout_s: float) -> str:
         OwnServiceError: It says no, or nothing.
     """
     target = own_target(settings)
-    request = health_pb2.HealthCheckRequest(service="" if live else _SEARCH_SERVICE)
     with own_channel(settings) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout_s)
+            answer = health_pb2_grpc.HealthStub(channel).Check(_request(live), timeout=timeout_s)
         except grpc.RpcError as error:
             call: Any = error  # every error of a call is the call itself
             raise OwnServiceError(
                 f"no answer from {target}: {call.details()} ({call.code().name})"
             ) from None
-    said = f"{target}: {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
+    said = _said(target, answer)
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise OwnServiceError(said)
     return said
+
+
+def wait_for_health(settings: Settings, *, live: bool, wait_s: float) -> str:
+    """Wait until the service that runs with these settings says yes; return what it says.
+
+    Args:
+        settings: Where it listens.
+        live: Wait only until the process answers; else until it is ready.
+        wait_s: How long at most.
+
+    Raises:
+        OwnServiceError: It has not said yes by then.
+    """
+    target = own_target(settings)
+    said = "no answer"
+    with own_channel(settings) as channel:
+        answers = health_pb2_grpc.HealthStub(channel).Watch(
+            _request(live), timeout=wait_s, wait_for_ready=True
+        )
+        with contextlib.suppress(grpc.RpcError):
+            for answer in answers:
+                said = _said(target, answer)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return said
+    raise OwnServiceError(f"{target}: not within {wait_s:g} s; last: {said}")
+
+
+def _request(live: bool) -> health_pb2.HealthCheckRequest:  # noqa: FBT001
+    return health_pb2.HealthCheckRequest(service="" if live else _SEARCH_SERVICE)
+
+
+def _said(target: str, answer: health_pb2.HealthCheckResponse) -> str:
+    return f"{target}: {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"

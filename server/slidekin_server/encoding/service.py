@@ -194,7 +194,8 @@ class Encoder:
         if not self._is_ready:  # waiting may have been long
             turn.end()
             self._require_ready()
-        task = self._send(request)
+        wanted_s = None if deadline is None else deadline - asyncio.get_running_loop().time()
+        task = self._send(request, wanted_s)
         task.add_done_callback(lambda _: turn.end())
         try:
             async with asyncio.timeout_at(deadline):
@@ -203,12 +204,16 @@ class Encoder:
             raise EncoderTimeoutError("the encoders did not answer in the time given") from None
         return await asyncio.to_thread(self._patch, answer)
 
-    def _send(self, request: TritonRequest) -> asyncio.Task[EncoderAnswer]:
+    def _send(
+        self, request: TritonRequest, wanted_s: float | None = None
+    ) -> asyncio.Task[EncoderAnswer]:
         """Send a request, which then goes on to its end whoever still waits for it."""
 
         async def infer() -> EncoderAnswer:
             with self._metrics.encoder_in_flight.track_inprogress(), traced(INFER, outgoing=True):
-                return await self._triton.infer(request, timeout_s=self._timeout_s)
+                return await self._triton.infer(
+                    request, timeout_s=self._timeout_s, wanted_s=wanted_s
+                )
 
         def ended(task: asyncio.Task[EncoderAnswer]) -> None:
             self._under_way.discard(task)

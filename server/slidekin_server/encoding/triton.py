@@ -120,8 +120,16 @@ class TritonClient:
         file.set_data_from_numpy(np.array([[image.data]], dtype=np.object_))
         return TritonRequest(self._bundle.encoder_model, [file])
 
-    async def infer(self, request: TritonRequest, *, timeout_s: float) -> EncoderAnswer:
+    async def infer(
+        self, request: TritonRequest, *, timeout_s: float, wanted_s: float | None = None
+    ) -> EncoderAnswer:
         """Have one patch encoded.
+
+        Args:
+            request: The patch.
+            timeout_s: When to give up. Triton may die of that: let it be long.
+            wanted_s: What is left of the caller's time. Triton is told and, without a queue policy,
+                does nothing of it; None: no end.
 
         Raises:
             EncodingError: One of its kinds; see there.
@@ -131,6 +139,7 @@ class TritonClient:
                 request.model,
                 request.inputs,
                 model_version=self._bundle.model_version,
+                timeout=None if wanted_s is None else max(round(wanted_s * 1e6), 1),
                 client_timeout=timeout_s,
                 headers=outgoing_headers(),
             )

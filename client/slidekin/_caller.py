@@ -19,7 +19,7 @@ from slidekin._outgoing import Outgoing
 from slidekin._retry import Attempts
 from slidekin._rpc_errors import translate
 from slidekin._tracing import CallTracing
-from slidekin._transport import channel_options, credentials
+from slidekin._transport import channel_options, credentials, dialled
 from slidekin._types import (
     AddedSlide,
     ExportedSlide,
@@ -62,11 +62,11 @@ class Caller:
         self._retry = retry or Retry()
         self._tracing = tracing
         self._credential = credential
-        options = channel_options(tls)
+        options = channel_options(target, tls)
         self._channel = (
-            grpc.insecure_channel(target, options=options)
+            grpc.insecure_channel(dialled(target), options=options)
             if tls is None
-            else grpc.secure_channel(target, credentials(tls), options=options)
+            else grpc.secure_channel(dialled(target), credentials(tls), options=options)
         )
         self._slides = slides_pb2_grpc.SlideServiceStub(self._channel)
         self._search = search_pb2_grpc.SearchServiceStub(self._channel)

@@ -57,7 +57,8 @@ class Client:
     cannot be reached, and ``ValueError`` for an argument that cannot be meant.
 
     Args:
-        target: Address of the service, ``host:port``.
+        target: Address of the service, ``host:port``. Several replicas are used in turns: a list
+            ``host:port,host:port``, or a name with several addresses (``dns:///service:50051``).
         tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
         api_key: Says who is calling: a key made by ``slidekin-server keys create``.
         token: Says it instead: a bearer token of the identity provider, or a function that returns

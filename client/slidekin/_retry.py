@@ -38,6 +38,7 @@ class Attempts:
         self._draw = draw
         self._end = clock() + timeout_s
         self._made = 1
+        self._refused = 1
 
     def remaining_s(self) -> float:
         """What is left of the budget; never less than a millisecond."""
@@ -45,18 +46,26 @@ class Attempts:
 
     def pause_s(self, error: ServiceError) -> float | None:
         """The pause before the next attempt, or None where the error is final."""
-        if self._made >= self._retry.attempts or not _passing(error):
+        if self._retry.attempts <= 1 or not _passing(error):
             return None
-        ceiling = min(
-            self._retry.max_backoff_s, self._retry.initial_backoff_s * 2 ** (self._made - 1)
+        # A service that says when to come back is there, and means it.
+        told = error.retry_after_s is not None
+        made, most = (
+            (self._refused, self._retry.refusals) if told else (self._made, self._retry.attempts)
         )
+        if made >= most:
+            return None
+        ceiling = min(self._retry.max_backoff_s, self._retry.initial_backoff_s * 2 ** (made - 1))
         pause = self._draw(0.0, ceiling)
         if error.retry_after_s is not None:
             # What the service asks for is a floor; the jitter on top keeps clients apart.
             pause += error.retry_after_s
         if pause >= self._end - self._clock():
             return None
-        self._made += 1
+        if told:
+            self._refused += 1
+        else:
+            self._made += 1
         return pause
 
 

@@ -45,16 +45,19 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often, and after which pauses, a call that met an absent service is made again.
+    """How often, and after which pauses, a call is made again that was not taken.
 
     Only calls that may be repeated are: reads, searches, and what is idempotent by name. The
     pause before attempt n is drawn between 0 and
-    ``min(max_backoff_s, initial_backoff_s * 2 ** (n - 1))``, or is what the service asked for; no
-    pause outlasts the call's time-out.
+    ``min(max_backoff_s, initial_backoff_s * 2 ** (n - 1))``, on top of what the service asked for;
+    no pause outlasts the call's time-out.
     """
 
     attempts: int = 5
-    """Attempts in all. 1: never again."""
+    """Attempts in all, where nobody answers. 1: never again, whatever the reason."""
+    refusals: int = 30
+    """Refusals with a time to come back that are put up with: under load, or while a service
+    stops, waiting helps, for as long as the call's time-out."""
     initial_backoff_s: float = 0.2
     """Greatest pause before the second attempt."""
     max_backoff_s: float = 5.0

@@ -40,6 +40,19 @@ def test_what_the_service_asks_for_is_waited_at_least():
     assert attempts.pause_s(_error(UnavailableError, 7.5)) == 8.5
 
 
+def test_refusals_with_a_time_to_come_back_are_put_up_with_beyond_the_attempts():
+    attempts = _attempts(Retry(attempts=2, refusals=4, initial_backoff_s=1), 100, Clock())
+    refused = _error(ResourceExhaustedError, 2.0)
+    assert [attempts.pause_s(refused) for _ in range(4)] == [3, 4, 6, None]
+    assert attempts.pause_s(_error(UnavailableError)) == 1
+    assert attempts.pause_s(_error(UnavailableError)) is None
+
+
+def test_one_attempt_means_one():
+    attempts = _attempts(Retry(attempts=1), 100, Clock())
+    assert attempts.pause_s(_error(UnavailableError, 1.0)) is None
+
+
 def test_no_pause_outlasts_the_budget():
     clock = Clock()
     attempts = _attempts(Retry(initial_backoff_s=1), 10, clock)

@@ -60,8 +60,8 @@ def dialled(target: str) -> str:
             missing.append(f"{host} ({error.strerror})")
             continue
         for family, _, _, _, address in looked_up:
-            shown = f"[{address[0]!s}]" if family is socket.AF_INET6 else str(address[0])
-            found.setdefault(family, []).append(f"{shown}:{address[1]}")
+            shown = f"[{address[0]}]" if family is socket.AF_INET6 else str(address[0])
+            found.setdefault(family, []).append(f"{shown}:{port}")
     for family, scheme in ((socket.AF_INET, "ipv4"), (socket.AF_INET6, "ipv6")):
         if family in found:  # gRPC takes addresses of one kind
             return f"{scheme}:{','.join(dict.fromkeys(found[family]))}"

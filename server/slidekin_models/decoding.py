@@ -22,6 +22,9 @@ MIN_PX = 64
 """Below this, scaling up to a patch invents more than it shows."""
 MAX_PX = 4096
 """512 micrometres at 0.125 mpp, twice as fine as a 40x scan."""
+MAX_SCANS = 32
+"""A progressive JPEG may go over its pixels as often as it likes, at 33 bytes a time."""
+_JPEG, _START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("RGB", "RGBA", "L", "P", "1")
 
@@ -41,6 +44,10 @@ def decode_patch(data: bytes) -> NDArray[np.uint8]:
     """
     if not data:
         msg = "no bytes"
+        raise ImageRefusedError(msg)
+    scans = data.count(_START_OF_SCAN) if data.startswith(_JPEG) else 0
+    if scans > MAX_SCANS:
+        msg = f"{scans} scans; at most {MAX_SCANS} are taken"
         raise ImageRefusedError(msg)
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:

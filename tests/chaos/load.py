@@ -20,7 +20,7 @@ _PAUSE_S = 0.03
 """Between two calls of a client: the machine is to have time for faults, too."""
 _IMAGE_PAUSE_S = 0.3
 _AFTER_FAILURE_S = 0.2
-_END_S = 60.0
+_END_S = 90.0
 
 
 class Load:

@@ -48,6 +48,13 @@ def test_a_failure_that_says_nothing_and_a_call_that_hangs_are_objected_to(recor
     assert record.objection() is not None
 
 
+def test_networks_that_are_too_slow_are_the_machines_but_for_codes_there_is_no_such_excuse():
+    refused = ended("RESOURCE_EXHAUSTED", "OVERLOADED")
+    assert not refused.overload
+    assert dataclasses.replace(refused, kind=Kind.IMAGE_SEARCH).overload
+    assert not dataclasses.replace(ended("UNAVAILABLE"), kind=Kind.IMAGE_SEARCH).overload
+
+
 def test_a_call_that_may_have_been_made_twice_is_not_taken_for_refused(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -92,8 +92,8 @@ load: env ## An open loop on a real stack, to saturation and past it, as JSON li
 	@PYTHONPATH=. python -m tests.load.report $(LOAD_OUT)/codes.jsonl $(LOAD_OUT)/images.jsonl
 
 soak: env ## A steady mixture for MINUTES: memory, files, threads, /dev/shm flat? Then docs/load.md
-	@PYTHONPATH=. python -m tests.soak --minutes $(or $(MINUTES),30) --out $(LOAD_OUT)/soak.jsonl
-	@PYTHONPATH=. python -m tests.soak.report $(LOAD_OUT)/soak.jsonl
+	@PYTHONPATH=. python -m tests.soak --minutes $(or $(MINUTES),30) --out $(LOAD_OUT)/soak.jsonl; \
+	verdict=$$?; PYTHONPATH=. python -m tests.soak.report $(LOAD_OUT)/soak.jsonl && exit $$verdict
 
 CHAOS_OUT ?= docs/reliability/chaos.jsonl
 chaos: env ## Load while things break, as JSON lines; then docs/reliability.md: make chaos MINUTES=5 SEED=20260101

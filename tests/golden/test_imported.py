@@ -18,7 +18,7 @@ from tests.published_release import (
 from tests.service_process import ServiceProcess
 from typer.testing import CliRunner
 
-from slidekin_server.cli import app
+from slidekin_server.cli._app import app
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.unit.server.made_bundles import bundle_content
 from typer.testing import CliRunner, Result
 
 from slidekin.v1 import slides_pb2
-from slidekin_server.cli import app
+from slidekin_server.cli._app import app
 
 SLIDES = ("first", "second", "third")
 KEYS = drawn_patches(6, seed=9).keys

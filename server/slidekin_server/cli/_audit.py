@@ -8,7 +8,7 @@ import typer
 
 from slidekin_server.access.errors import AccessSetupError
 from slidekin_server.access.pseudonyms import PATIENT, SLIDE, Pseudonyms
-from slidekin_server.keys_commands import ConfigOption, access_folder, fail
+from slidekin_server.cli._keys import ConfigOption, access_folder, fail
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ import grpc
 import typer
 
 from slidekin.v1 import admin_pb2, admin_pb2_grpc
-from slidekin_server.dialling import (
+from slidekin_server.cli._dialling import (
     CaFileOption,
     CertificateFileOption,
     DiallingError,

@@ -12,11 +12,11 @@ import typer
 import typer.core
 import yaml
 
-from slidekin_server.audit_commands import app as audit_app
+from slidekin_server.cli._audit import app as audit_app
+from slidekin_server.cli._durability import restore, snapshot, verify
+from slidekin_server.cli._import_sish import import_sish
+from slidekin_server.cli._keys import app as keys_app
 from slidekin_server.config import ConfigError, Settings, load_settings
-from slidekin_server.durability_commands import restore, snapshot, verify
-from slidekin_server.import_command import import_sish
-from slidekin_server.keys_commands import app as keys_app
 
 COMMANDS_GROUP = "slidekin_server.commands"
 """Entry points under which other packages add groups of commands."""
@@ -177,8 +177,8 @@ def health(
     Reads the settings that the service was started with, to know where it listens.
     """
     # They load gRPC.
-    from slidekin_server.health_command import ask_health, wait_for_health  # noqa: PLC0415
-    from slidekin_server.own_service import OwnServiceError  # noqa: PLC0415
+    from slidekin_server.cli._health import ask_health, wait_for_health  # noqa: PLC0415
+    from slidekin_server.cli._own_service import OwnServiceError  # noqa: PLC0415
 
     try:
         if wait_s is None:

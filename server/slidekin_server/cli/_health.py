@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from slidekin_server.cli._own_service import OwnServiceError, own_channel, own_target
 from slidekin_server.config import Settings
-from slidekin_server.own_service import OwnServiceError, own_channel, own_target
 
 _SEARCH_SERVICE = "slidekin.v1.SearchService"
 

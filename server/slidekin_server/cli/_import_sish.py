@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from slidekin_server.bundle import BundleError, ModelBundle, load_bundle
-from slidekin_server.dialling import (
+from slidekin_server.cli._dialling import (
     CaFileOption,
     CertificateFileOption,
     DiallingError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 
@@ -123,3 +124,11 @@ def test_an_erased_patient_is_in_no_snapshot(said, machine):
     assert "1 slides in 1 collections" in said["Erase a patient"]
     for file in left.rglob("*"):
         assert b"P-17" not in file.read_bytes()
+
+
+def test_the_audit_log_tells_who_erased_the_patient(said, machine):
+    lines = [json.loads(line) for line in said["Read the audit log"].splitlines()]
+    (erased,) = (line for line in lines if line["method"].endswith("/DeletePatient"))
+    assert (erased["identity"], erased["code"], erased["slides"]) == ("key:operator", "OK", 2)
+    assert sum(line["method"].endswith("/AddSlide") for line in lines) == 2
+    assert b"P-17" not in machine.moved("/var/log/slidekin/audit.jsonl").read_bytes()

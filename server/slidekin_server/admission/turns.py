@@ -119,7 +119,7 @@ class Turns:
         left_s = ticket.time_left_s()
         if left_s is None or not self._in_use:
             return
-        before = self._at_once - 1 if wait_s else self._in_use
+        before = self._in_use - 1 if wait_s else self._in_use
         needed_s = wait_s + (before + 1) * self._pace.mean_s
         if _SAFETY * needed_s > left_s:
             raise RefusedError(

@@ -155,6 +155,20 @@ def test_bulk_has_no_more_turns_than_are_done_in_half_a_second(counted: Counted)
     asyncio.run(run())
 
 
+def test_ingest_that_waits_for_its_share_is_reckoned_behind_what_is_under_way(counted: Counted):
+    async def run():
+        turns = Turns("encoder", 16, bulk_every=8, metrics=counted.metrics)
+        turns._pace.observe(1.0)
+        had = [await turns.take(ticket("x", Urgency.BULK)) for _ in range(2)]
+        third = asyncio.create_task(turns.take(ticket("x", Urgency.BULK, s=10.0)))
+        await until(lambda: counted.waiting("encoder", "bulk") == 1)
+        had[0].give_back()
+        (await third).give_back()
+        had[1].give_back()
+
+    asyncio.run(run())
+
+
 def test_who_waits_past_the_deadline_is_told(counted: Counted):
     async def run():
         turns = Turns("encoder", 1, bulk_every=8, metrics=counted.metrics)

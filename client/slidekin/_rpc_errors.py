@@ -26,6 +26,8 @@ from slidekin._exceptions import (
 )
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_STATUS_LOST = "Internal error from Core"
+"""What grpc.aio says in place of the status of a stream that ended while it was being sent."""
 
 _BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
@@ -79,7 +81,14 @@ def translate(error: _Failed, *, target: str) -> ServiceError:
             retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
         elif packed.Unpack(named):
             resource = named.resource_name
-    if code is grpc.StatusCode.UNAVAILABLE and not status.details:
+    if code is grpc.StatusCode.INTERNAL and message == _STATUS_LOST:
+        # Mostly a refusal of a busy service, which says when to come again: it may be repeated.
+        code = grpc.StatusCode.UNAVAILABLE
+        message = (
+            f"the service at {target} ended the stream before all of it was sent, and gRPC lost "
+            "the reason: try again, or use the synchronous Client, which keeps it"
+        )
+    elif code is grpc.StatusCode.UNAVAILABLE and not status.details:
         # The channel's own words ("failed to connect to all addresses ...") help nobody.
         message = (
             f"no slidekin service answers at {target}: start one with `slidekin up`, or name "

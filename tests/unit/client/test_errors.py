@@ -27,6 +27,7 @@ from slidekin import (
     UnavailableError,
     UnimplementedError,
 )
+from slidekin._rpc_errors import translate
 from slidekin.v1 import slides_pb2
 
 KINDS = {
@@ -48,6 +49,7 @@ KINDS = {
     "UNAUTHENTICATED": UnauthenticatedError,
 }
 ONCE = Retry(attempts=1)
+LOST_STATUS = "Internal error from Core"
 
 
 def _raised(behaviour: Any, retry: Retry = ONCE) -> ServiceError:
@@ -134,3 +136,13 @@ def test_a_delete_is_made_once():
     with serving(recorder) as target, Client(target) as client, pytest.raises(UnavailableError):
         client.delete_slide("s", collection="a")
     assert recorder.calls == ["DeleteSlide"]
+
+
+def test_a_status_that_grpc_lost_may_be_repeated():
+    """As grpc.aio has it where a stream was refused while it was still being sent."""
+    lost = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), LOST_STATUS
+    )
+    error = translate(lost, target="here:1")
+    assert isinstance(error, UnavailableError)
+    assert "gRPC lost the reason" in str(error)

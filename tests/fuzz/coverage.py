@@ -102,6 +102,8 @@ def _child(turn: str, name: str, folder: Path, *options: str) -> subprocess.Comp
         cwd=PROJECT,
         env={
             **service_environment(),
+            # Atheris ends a process without a word to it: what it left behind goes with the folder.
+            **({"TMPDIR": str(folder)} if folder.is_dir() else {}),
             "PYTHONPATH": os.pathsep.join(str(PROJECT / part) for part in ("", "client", "server")),
         },
         capture_output=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from tests.fuzz.calls import Answer, Ending, Request
+from tests.fuzz.calls import PATIENCE_S, Answer, Ending, Request
 from tests.service_calls import Calls
 
 from slidekin.v1 import collections_pb2, slides_pb2
@@ -18,14 +19,17 @@ _UNSURE = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDE
 class Ledger:
     """The slides of every collection, as the service's answers have it.
 
-    Clients that go away, or whose deadline is over, cannot know what became of their call: what is
-    held is then read anew.
+    Clients that go away, or whose deadline is over, cannot know what became of their call, nor
+    when: what is held is then read anew, and the collections that the call names are not judged at
+    the next look.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
         self.collections: dict[str, dict[str, bytes]] = {}
         """By resource names; each slide as it was acknowledged."""
+        self._unsure: list[tuple[float, bytes]] = []
+        """What such calls sent, and when."""
         self._observers: dict[str, Callable[[Any, Any], None]] = {
             "CreateCollection": self._created,
             "DeleteCollection": self._deleted_collection,
@@ -45,7 +49,8 @@ class Ledger:
         if answer.code is grpc.StatusCode.OK and answer.responses:
             sent = [method.request.FromString(message) for message in request.messages]
             self._observers[method.name](sent[0], method.response.FromString(answer.responses[0]))
-        elif answer.code in _UNSURE and (request.ending is Ending.COMPLETE or _has_end(request)):
+        elif answer.code in _UNSURE and _may_be_done(request):
+            self._unsure.append((time.monotonic(), b"\n".join(request.messages)))
             self.read()
 
     def read(self) -> None:
@@ -58,15 +63,22 @@ class Ledger:
         found = [
             f"state: {name} is {'not ' if name in self.collections else ''}held"
             for name in sorted(self.collections.keys() ^ held.keys())
+            if self._is_sure(name)
         ]
-        for name in self.collections.keys() & held.keys():
+        for name in filter(self._is_sure, self.collections.keys() & held.keys()):
             acknowledged = self.collections[name]
             found += [
                 f"state: {slide} is not as acknowledged"
                 for slide in sorted(acknowledged.keys() | held[name].keys())
                 if acknowledged.get(slide) != held[name].get(slide)
             ]
+        now = time.monotonic()
+        self._unsure = [(when, sent) for when, sent in self._unsure if now - when < PATIENCE_S]
         return found
+
+    def _is_sure(self, collection: str) -> bool:
+        name = collection.partition("/")[2].encode()
+        return not any(name in sent for _, sent in self._unsure)
 
     def _held(self) -> dict[str, dict[str, bytes]]:
         calls = Calls(self._channel)
@@ -99,27 +111,32 @@ class Ledger:
         self.collections.setdefault(response.collection.name, {})
 
     def _deleted_collection(self, request: Any, _response: Any) -> None:
-        del self.collections[request.name]
+        self.collections.pop(request.name, None)
 
     def _added(self, request: Any, response: Any) -> None:
         slide = response.slide
         if not request.header.for_reindex:
-            self.collections[_parent(slide.name)][slide.name] = _packed(slide)
+            self._note(slide)
 
     def _updated(self, _request: Any, response: Any) -> None:
-        slide = response.slide
-        self.collections[_parent(slide.name)][slide.name] = _packed(slide)
+        self._note(response.slide)
+
+    def _note(self, slide: Any) -> None:
+        self.collections.setdefault(_parent(slide.name), {})[slide.name] = _packed(slide)
+
+    def _forget(self, name: str) -> None:
+        self.collections.get(_parent(name), {}).pop(name, None)
 
     def _deleted(self, request: Any, _response: Any) -> None:
-        del self.collections[_parent(request.name)][request.name]
+        self._forget(request.name)
 
     def _deleted_patient(self, _request: Any, response: Any) -> None:
         for name in response.deleted_slides:
-            del self.collections[_parent(name)][name]
+            self._forget(name)
 
     def _reindexed(self, _request: Any, response: Any) -> None:
         name = response.collection.name
-        kept = self.collections[name].keys() - set(response.dropped_slides)
+        kept = self.collections.get(name, {}).keys() - set(response.dropped_slides)
         held = self._slides(Calls(self._channel), name)
         # Codes and number of patches change; which slides there are does not.
         self.collections[name] = {slide: held.get(slide, b"") for slide in kept}
@@ -133,8 +150,14 @@ def _packed(slide: Any) -> bytes:
     return slide.SerializeToString(deterministic=True)
 
 
-def _has_end(request: Request) -> bool:
-    """Whether a stream that was not ended may have said all the same that it is complete."""
+def _may_be_done(request: Request) -> bool:
+    """Whether a call whose end nobody saw may have had its effect.
+
+    Streams that were not ended may have said all the same that they are complete.
+    """
+    method = request.method
+    if request.ending is Ending.COMPLETE or method is None or not method.takes_stream:
+        return True
     for message in request.messages:
         try:
             if slides_pb2.AddSlideRequest.FromString(message).HasField("end"):

@@ -22,6 +22,7 @@ from tritonclient import grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 TARGET = "triton-decoder"
+_DECODER = "image_decoder"
 _PATIENCE_S = 20.0
 _BATCH = 25
 _MIB = 1024 * 1024
@@ -38,7 +39,7 @@ def run(inputs: int, number: int) -> Result:
     with _running() as (state, client):
         for count in range(1, inputs + 1):
             data = Mutator(chance.getrandbits(32)).mutate_picture(chance.choice(PICTURES))
-            fault = _fault(client, state, data, answers)
+            fault = _fault(client, data, answers)
             if fault and len(findings) < 3:
                 findings.append(Finding(TARGET, fault, data=data))
             if count % _BATCH == 0 or count == inputs:
@@ -59,8 +60,8 @@ def run(inputs: int, number: int) -> Result:
 
 def replay(file: Path) -> bool:
     """Send one image file again."""
-    with _running() as (state, client):
-        fault = _fault(client, state, file.read_bytes(), Counter())
+    with _running() as (_, client):
+        fault = _fault(client, file.read_bytes(), Counter())
         print(f"{TARGET}: {fault or f'nothing is wrong with {file}'}")
         return fault is None and client.is_server_ready()
 
@@ -82,7 +83,6 @@ def _running() -> Iterator[tuple[TritonState, triton_grpc.InferenceServerClient]
 
 def _fault(
     client: triton_grpc.InferenceServerClient,
-    state: TritonState,
     data: bytes,
     answers: Counter[str],
 ) -> str | None:
@@ -90,7 +90,7 @@ def _fault(
     tensor = triton_grpc.InferInput("IMAGE", [1, 1], "BYTES")
     tensor.set_data_from_numpy(np.array([[data]], dtype=object))
     try:
-        answer = client.infer(state.model("image_decoder"), [tensor], client_timeout=_PATIENCE_S)
+        answer = client.infer(_DECODER, [tensor], client_timeout=_PATIENCE_S)
     except InferenceServerException as error:
         answers["refused"] += 1
         if error.status() == str(grpc.StatusCode.DEADLINE_EXCEEDED):

@@ -44,6 +44,16 @@ class Patience:
                 raise StreamIdleError("nothing was sent", self._idle_s) from None
             yield request
 
+    @staticmethod
+    async def begin(context: aio.ServicerContext[Any, Any]) -> None:
+        """Send the headers, before anything that writes can be cancelled.
+
+        They travel with the first response else. Where its writing is cancelled, by a failure of
+        another task or by its time, grpc.aio tries to send them once more with the status, which
+        fails: the caller would never be told how the call ended.
+        """
+        await context.send_initial_metadata(())
+
     async def write(self, context: aio.ServicerContext[Any, Any], response: object) -> None:
         """Send a response, as soon as there is room for it on its way.
 

@@ -78,6 +78,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                     response = search_pb2.SearchSlideResponse(patch_hits=hits)
                     await self._patience.write(context, response)
 
+        await self._patience.begin(context)
         answer = await self._searcher.slides(
             view,
             options,

@@ -6,8 +6,12 @@ promises, and checks what must hold of what was read. Anything else that is rais
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,10 @@ class Reader:
     most_bytes: int = 4096
     checksummed: bool = False
     """PNG files among its inputs get right checksums back after most changes."""
+
+
+def scratch_folder(name: str) -> Path:
+    """A folder for the files of readers, which goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix=f"slidekin-fuzz-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 
 import yaml
-from tests.fuzz.readers import Reader
+from tests.fuzz.readers import Reader, scratch_folder
 from tests.paths import PROJECT
 from tests.unit.server.made_bundles import bundle_content, write_bundle
 
@@ -27,7 +25,7 @@ from slidekin_server.storage import (
 )
 from slidekin_server.storage.snapshots import _digest
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="slidekin-fuzz-files-"))
+_FOLDER = scratch_folder("files")
 _BUNDLE = write_bundle(_FOLDER / "bundle")
 _SNAPSHOT = _FOLDER / "snapshots" / "20260101T000000000000Z-1"
 _SNAPSHOT.mkdir(parents=True)

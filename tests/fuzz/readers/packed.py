@@ -7,13 +7,11 @@ import functools
 import io
 import pickle
 import struct
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from tests.fuzz.readers import Reader
+from tests.fuzz.readers import Reader, scratch_folder
 
 from slidekin_server.codes import MAX_KEY, keys_from_codes, textures_from_features
 from slidekin_server.released.errors import ReleaseError
@@ -22,7 +20,7 @@ from slidekin_server.released.meta import FieldNames, read_meta
 from slidekin_server.released.plain_pickle import read_dict, read_list
 from slidekin_server.storage.packing import PackedCodes, codes_checksum, pack, unpack
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="slidekin-fuzz-packed-"))
+_FOLDER = scratch_folder("packed")
 _ORDER = np.arange(128, dtype=np.uint8)
 _BITS = "01" * 512
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 import pydicom
-from tests.fuzz.readers import Reader
+from tests.fuzz.readers import Reader, scratch_folder
 from tests.fuzz.small_slides import small_slides
 
 from slidekin import SlidekinError
 from slidekin.slides import open_slide
 from slidekin.slides._resolution import BELIEVABLE_MPP, MAX_MPP, find_mpp
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="slidekin-fuzz-slides-"))
+_FOLDER = scratch_folder("slides")
 _MOST_PIXELS = 50_000_000
 """A slide that claims more takes its time, as any large one does; it is opened, not read whole."""
 _KEYS = (

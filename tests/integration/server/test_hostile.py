@@ -72,3 +72,21 @@ def test_a_page_behind_the_last_number_is_no_token_of_ours(calls: Calls) -> None
     with pytest.raises(grpc.RpcError) as caught:
         calls.collections.ListCollections(request, timeout=20)
     assert Failure.of(caught.value).info.reason == "INVALID_PAGE_TOKEN"
+
+
+def test_a_stream_that_is_refused_while_it_is_answered_says_why(calls: Calls) -> None:
+    coded, imaged = patch_messages(random_codes(1, 1)), common_pb2.Patch()
+    imaged.image.CopyFrom(
+        common_pb2.Image(format=common_pb2.IMAGE_FORMAT_PNG, data=picture("PNG", side=64))
+    )
+    header = search_pb2.SearchSlideHeader(parent=calls.parent, model_fingerprint=calls.fingerprint)
+    stream = [
+        search_pb2.SearchSlideRequest(header=header),
+        search_pb2.SearchSlideRequest(patches=common_pb2.PatchBatch(patches=coded)),
+        search_pb2.SearchSlideRequest(patches=common_pb2.PatchBatch(patches=[imaged])),
+    ]
+    # One in twenty was never told.
+    for _ in range(100):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(calls.searches.SearchSlide(iter(stream), timeout=5))
+        assert Failure.of(caught.value).info.reason == "NO_ENCODER"

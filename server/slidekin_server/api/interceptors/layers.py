@@ -99,7 +99,11 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
                     call = Call(method, context, open_ended)
                     seen = await self._enter(stack, call, request, streams)
                     async with contextlib.aclosing(behaviour(seen, context)) as responses:
+                        begun = False
                         async for response in responses:
+                            if not begun:
+                                await self._patience.begin(context)
+                                begun = True
                             await self._patience.write(context, response)
                 return None
         else:

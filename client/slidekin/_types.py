@@ -233,7 +233,7 @@ class SearchOptions:
     max_hits_per_patch: int | None = None
     """Hits returned of each patch. None: 10. 0: none."""
     max_evidence_per_slide: int | None = None
-    """Matched pairs returned with each slide. None: 3."""
+    """Matched pairs returned with each slide. None: 3. At most 1000, and 100,000 in all."""
     include_ranking_details: bool = False
     """Return how the ranking came about."""
 

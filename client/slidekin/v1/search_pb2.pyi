@@ -207,7 +207,9 @@ class SearchOptions(message.Message):
     `Limits.max_hits_per_patch`. Ranking always uses all.
     """
     max_evidence_per_slide: builtins.int
-    """Greatest number of matched patch pairs returned with each slide. Unset: 3."""
+    """Greatest number of matched patch pairs returned with each slide. Unset: 3. At most
+    1000, and 100,000 in all: k times that.
+    """
     include_ranking_details: builtins.bool
     """Return how the ranking came about."""
     @builtins.property

@@ -132,18 +132,19 @@ def patch_hits(view: View, answer: PatchAnswer, *, most: int) -> search_pb2.Patc
 
 
 def ranked_slides(
-    answer: SlideAnswer, options: QueryOptions, *, random_weights: bool
+    answer: SlideAnswer,
+    options: QueryOptions,
+    slides: Sequence[search_pb2.RankedSlide],
+    *,
+    random_weights: bool,
 ) -> search_pb2.RankedSlides:
-    """Return the end of a search."""
+    """Return the end of a search, with its slides as messages."""
     view = answer.view
     counts = dict.fromkeys((SearchMode.GUIDED, SearchMode.EXACT), 0)
     for patch in answer.patches:
         counts[patch.bag.mode] += 1
     message = search_pb2.RankedSlides(
-        slides=[
-            _ranked_slide(view, answer.patches, rank, listed)
-            for rank, listed in enumerate(answer.ranked.slides, start=1)
-        ],
+        slides=slides,
         short_reasons=[_SHORT_REASONS[short.reason] for short in answer.ranked.shortfalls],
         short_messages=[short.message for short in answer.ranked.shortfalls],
         modes=[
@@ -176,10 +177,9 @@ def ranked_slides(
     return message
 
 
-def _ranked_slide(
-    view: View, patches: Sequence[PatchAnswer], rank: int, listed: Listed
-) -> search_pb2.RankedSlide:
-    ranked = listed.slide
+def ranked_slide(answer: SlideAnswer, rank: int, listed: Listed) -> search_pb2.RankedSlide:
+    """Return a slide of an answer, with its evidence."""
+    view, ranked = answer.view, listed.slide
     message = search_pb2.RankedSlide(
         slide=slide(view.facts.record(ranked.slide)),
         rank=rank,
@@ -190,7 +190,7 @@ def _ranked_slide(
         method=_RANKINGS[listed.method],
     )
     for pair in ranked.evidence:
-        query = patches[pair.query_patch].patch
+        query = answer.patches[pair.query_patch].patch
         message.evidence.add(
             query_patch_index=pair.query_patch,
             query_x_px=query.x_px,

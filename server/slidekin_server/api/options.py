@@ -50,6 +50,8 @@ _GUIDED_MOST = {
 }
 _MAX_WEIGHT_SUM = 1e6
 _MAX_EVIDENCE = 1000
+_MAX_PAIRS = 100_000
+"""Of evidence in one answer. They are collected before they are written: this bounds the memory."""
 _DEFAULT_K = 5
 _DEFAULT_HITS = 10
 _DEFAULT_EVIDENCE = 3
@@ -92,8 +94,16 @@ class OptionsReader:
                 check.in_range(f"options.{field}", value, least, most)
                 return value
 
+            k = optional("k", min(_DEFAULT_K, limits.max_k), 1, limits.max_k)
+            evidence = optional("max_evidence_per_slide", _DEFAULT_EVIDENCE, 0, _MAX_EVIDENCE)
+            if k * evidence > _MAX_PAIRS:
+                check.fault(
+                    "options.max_evidence_per_slide",
+                    f"{evidence} for each of k = {k} slides are {k * evidence} pairs; at most "
+                    f"{_MAX_PAIRS}: ask for fewer slides or less evidence",
+                )
             return QueryOptions(
-                k=optional("k", min(_DEFAULT_K, limits.max_k), 1, limits.max_k),
+                k=k,
                 mode=_enum(check, "options.mode", message.mode, _MODES, profile.mode),
                 guided=_guided(check, message.guided, profile.guided),
                 ranking=_enum(
@@ -113,9 +123,7 @@ class OptionsReader:
                     0,
                     limits.max_hits_per_patch,
                 ),
-                max_evidence_per_slide=optional(
-                    "max_evidence_per_slide", _DEFAULT_EVIDENCE, 0, _MAX_EVIDENCE
-                ),
+                max_evidence_per_slide=evidence,
                 include_ranking_details=message.include_ranking_details,
                 filter=_filter(check, "options.filter", message.filter, collection_id),
             )

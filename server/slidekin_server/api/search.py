@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -146,30 +146,50 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             together: They travel in one message, else in one each.
 
         Raises:
-            InvalidRequestError: They are more than a message takes. It is noticed while they are
-                made: of ten thousand patches there may be millions.
+            InvalidRequestError: They are more than a message takes.
         """
-
-        def make() -> list[search_pb2.PatchHits]:
-            made, size = [], 0
-            for answer in answers:
-                hits = messages.patch_hits(view, answer, most=options.max_hits_per_patch)
-                size = hits.ByteSize() + (size if together else 0)
-                if size > self._limits.max_message_bytes:
-                    raise self._too_large()
-                made.append(hits)
-            return made
-
-        return await self._workers.search(make)
+        hits = (
+            messages.patch_hits(view, answer, most=options.max_hits_per_patch) for answer in answers
+        )
+        return await self._workers.search(lambda: self._made(hits, together=together))
 
     async def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
-        """Return the ranking as a message, made in a thread."""
+        """Return the ranking as a message, made in a thread.
+
+        Raises:
+            InvalidRequestError: It is more than a message takes.
+        """
         random_weights = self._random_weights(answer.view)
-        return self._fitting(
-            await self._workers.search(
-                lambda: messages.ranked_slides(answer, options, random_weights=random_weights)
-            )
+        slides = (
+            messages.ranked_slide(answer, rank, listed)
+            for rank, listed in enumerate(answer.ranked.slides, start=1)
         )
+
+        def make() -> search_pb2.RankedSlides:
+            made = self._made(slides, together=True)
+            return messages.ranked_slides(answer, options, made, random_weights=random_weights)
+
+        return self._fitting(await self._workers.search(make))
+
+    def _made(self, parts: Iterable[_M], *, together: bool) -> list[_M]:
+        """Return messages as they are made, as long as they fit.
+
+        Counted meanwhile: of ten thousand patches there may be millions of hits.
+
+        Args:
+            parts: Makes them.
+            together: They travel in one message, else in one each.
+
+        Raises:
+            InvalidRequestError: They do not fit.
+        """
+        made, size = [], 0
+        for part in parts:
+            size = part.ByteSize() + (size if together else 0)
+            if size > self._limits.max_message_bytes:
+                raise self._too_large()
+            made.append(part)
+        return made
 
     def _fitting(self, message: _M) -> _M:
         """Return an answer that fits a message.

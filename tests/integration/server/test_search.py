@@ -316,6 +316,7 @@ def test_the_threshold_is_the_collections_unless_stated(calls: Calls) -> None:
         ("options.max_hits_per_patch", {"max_hits_per_patch": -1}),
         ("options.max_hits_per_patch", {"max_hits_per_patch": 10**6}),
         ("options.max_evidence_per_slide", {"max_evidence_per_slide": -1}),
+        ("options.max_evidence_per_slide", {"k": 101, "max_evidence_per_slide": 1000}),
         ("options.guided.seed_spacing", {"guided": {"seed_spacing": 0}}),
         ("options.guided.seeds_per_side", {"guided": {"seeds_per_side": 10**9}}),
         ("options.guided.successor_steps", {"guided": {"successor_steps": -1}}),

@@ -2,9 +2,9 @@
 
 A change never touches what a search may be reading. It writes the few blocks it alters anew,
 splices a new directory of all blocks, and publishes both in one assignment as the next version. A
-search keeps the version it began with. Blocks that only older versions use are taken back once the
-last search on such a version has let it go, so a snapshot costs nothing to take and should be
-dropped when its query ends.
+search keeps the version it began with. A block is taken back once no version that has it is read
+any more (`versions`), so a snapshot costs nothing to take and should be dropped when its query
+ends: until then it keeps its own blocks, which are as many as the index had.
 
 How a place is found: the directory of first keys is a sorted array with an entry for about a
 hundred patches; it stays in the processor's cache at ten million patches, where a binary search of
@@ -16,8 +16,6 @@ writer without readers; see its module for where each is the better one.
 from __future__ import annotations
 
 import threading
-import weakref
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -31,6 +29,7 @@ from slidekin_server.index.errors import ParameterError, SlideExistsError, Slide
 from slidekin_server.index.memory import BLOCK_PATCHES, Arena
 from slidekin_server.index.parameters import check_codes
 from slidekin_server.index.snapshot import IndexSnapshot
+from slidekin_server.index.versions import Versions
 from slidekin_server.values import PatchCodes
 
 _NEVER: Final = 2**63 - 1
@@ -64,10 +63,9 @@ class CollectionIndex:
         nothing = np.empty(0, dtype=np.int32)
         directory = Directory(empty, nothing, nothing, self._arena.bases)
         table = SlideTable(empty, empty, nothing)
-        self._live: list[weakref.ref[IndexSnapshot]] = []
-        self._retired_blocks: deque[tuple[int, NDArray[np.int32]]] = deque()
-        self._retired_slides: deque[tuple[int, int]] = deque()
-        self._publish(0, directory, table, patches=0, slides=0)
+        self._versions = Versions(self._arena, self._keys_of_slide)
+        self._current = self._version(0, directory, table, patches=0, slides=0)
+        self._versions.publish(self._current)
 
     @classmethod
     def build(cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> CollectionIndex:
@@ -94,7 +92,10 @@ class CollectionIndex:
         table.patches[packed.numbers] = packed.counts
         directory = Directory(*packed.directory, packed.arena.bases)
         patches = int(packed.counts.sum(dtype=np.int64))
-        index._publish(1, directory, table, patches=patches, slides=len(packed.numbers))
+        index._versions = Versions(index._arena, index._keys_of_slide)
+        slide_count = len(packed.numbers)
+        index._current = index._version(1, directory, table, patches=patches, slides=slide_count)
+        index._versions.publish(index._current)
         return index
 
     @property
@@ -169,23 +170,26 @@ class CollectionIndex:
                 if old not in self:
                     raise SlideNotFoundError(old)
                 removed = self._keys_of_slide[old]
-                directory = self._rewrite(directory, old, removed, None, retired)
+                directory = self._rewrite(directory, old, removed, None, retired, version=version)
                 patches, slides = patches - len(removed), slides - 1
             if new is not None and codes is not None and added is not None:
-                directory = self._rewrite(directory, new, added, codes.textures, retired)
+                directory = self._rewrite(
+                    directory, new, added, codes.textures, retired, version=version
+                )
                 patches, slides = patches + len(added), slides + 1
             # Nothing fails from here on: what versions share changes together with the version.
+            gone: list[tuple[int, int]] = []
             if old is not None:
                 table.removed[old] = version
-                self._retired_slides.append((version, old))
+                gone.append((int(table.added[old]), old))
             if new is not None and added is not None:
                 self._keys_of_slide[new] = added
                 table.patches[new] = len(added)
                 table.added[new] = version
-            self._retired_blocks.extend((version, blocks) for blocks in retired)
-            self._publish(version, directory, table, patches=patches, slides=slides)
+            self._current = self._version(version, directory, table, patches=patches, slides=slides)
+            self._versions.publish(self._current, retired, gone)
             del current
-            self._reclaim()
+            self._versions.reclaim()
 
     def _rewrite(
         self,
@@ -194,6 +198,8 @@ class CollectionIndex:
         slide_keys: NDArray[np.int64],
         textures: NDArray[np.uint8] | None,
         retired: list[NDArray[np.int32]],
+        *,
+        version: int,
     ) -> Directory:
         """Write the blocks that change when a slide comes (with textures) or goes (without)."""
         if not len(slide_keys):
@@ -209,7 +215,7 @@ class CollectionIndex:
         )
         place = (directory.first_keys, directory.blocks, directory.counts, directory.bases)
         groups = block_kernels.plan(*place, self._words, keys, number, patches, 1 if adding else -1)
-        new_blocks = self._arena.allocate(int(groups[:, 4].sum()))
+        new_blocks = self._arena.allocate(int(groups[:, 4].sum()), version)
         bases = self._arena.bases
         first_keys, blocks, counts = block_kernels.rewrite(
             directory.first_keys,
@@ -228,10 +234,10 @@ class CollectionIndex:
         retired.extend(directory.blocks[begin:end] for begin, end in groups[:, :2].tolist())
         return Directory(first_keys, blocks, counts, bases)
 
-    def _publish(
+    def _version(
         self, version: int, directory: Directory, table: SlideTable, *, patches: int, slides: int
-    ) -> None:
-        self._current = IndexSnapshot(
+    ) -> IndexSnapshot:
+        return IndexSnapshot(
             version=version,
             texture_bits=self.texture_bits,
             directory=directory,
@@ -241,25 +247,13 @@ class CollectionIndex:
             patches=patches,
             slides=slides,
         )
-        self._live.append(weakref.ref(self._current))
-
-    def _reclaim(self) -> None:
-        """Take back what no version uses that a search still holds."""
-        versions = [(reference, reference()) for reference in self._live]
-        self._live = [reference for reference, held in versions if held is not None]
-        oldest = min(held.version for _, held in versions if held is not None)
-        while self._retired_blocks and self._retired_blocks[0][0] <= oldest:
-            self._arena.release(self._retired_blocks.popleft()[1])
-        while self._retired_slides and self._retired_slides[0][0] <= oldest:
-            del self._keys_of_slide[self._retired_slides.popleft()[1]]
 
     def _check(self) -> None:
         """Assert every invariant of the current version. O(n)."""
         with self._write_lock:
             current = self._current
             directory = current.directory
-            retired = [blocks for _, blocks in self._retired_blocks]
-            in_use = np.concatenate([directory.blocks, *retired])
+            in_use = np.concatenate([directory.blocks, *self._versions.kept_blocks])
             assert len(np.unique(in_use)) == len(in_use) == self._arena.used_blocks
             assert (directory.counts > 0).all()
             assert (directory.counts <= BLOCK_PATCHES).all()

@@ -56,12 +56,14 @@ class Arena:
         self.block_bytes = BLOCK_PATCHES * (16 + 8 * words)
         self.bases: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Addresses of the segments; replaced, never changed, when a segment is added."""
+        self.written_for: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Of each block, the version of the index that it was last allocated for."""
         self._segments: list[NDArray[np.uint8]] = []
         self._next = 0
         self._free: list[int] = []
 
-    def allocate(self, count: int) -> NDArray[np.int32]:
-        """Return the numbers of ``count`` blocks of undefined content."""
+    def allocate(self, count: int, version: int = 0) -> NDArray[np.int32]:
+        """Return the numbers of ``count`` blocks of undefined content, for a version to come."""
         fresh = max(0, count - len(self._free))
         while self._next + fresh > len(self._segments) * SEGMENT_BLOCKS:
             # Memory is not touched here: pages come from the system as blocks are filled.
@@ -69,11 +71,14 @@ class Arena:
             self._segments.append(segment)
             base = -(-segment.ctypes.data // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
             self.bases = np.append(self.bases, np.int64(base))
+            more = np.zeros(SEGMENT_BLOCKS, dtype=np.int64)
+            self.written_for = np.append(self.written_for, more)
         reused = [self._free.pop() for _ in range(count - fresh)]
         blocks = np.empty(count, dtype=np.int32)
         blocks[: len(reused)] = reused
         blocks[len(reused) :] = np.arange(self._next, self._next + fresh)
         self._next += fresh
+        self.written_for[blocks] = version
         return blocks
 
     def release(self, blocks: NDArray[np.int32]) -> None:

@@ -74,7 +74,7 @@ def test_blocks_stay_two_thirds_full_while_slides_come(seed: int, shape: KeyShap
     assert index.snapshot().directory.counts.mean() > 128 * 0.6
 
 
-def test_blocks_come_back_when_no_search_holds_them() -> None:
+def test_a_search_that_takes_long_keeps_its_own_blocks_and_no_others() -> None:
     rng = np.random.default_rng(4)
     shape = KeyShape("sparse")
     index = CollectionIndex(TEXTURE_BITS)
@@ -82,19 +82,63 @@ def test_blocks_come_back_when_no_search_holds_them() -> None:
         index.add_slide(number, make_slide(rng, shape, 60))
     held = index.snapshot()
     before = _patches(held)
-    for number in range(100, 300):
+    for number in range(100, 1100):
         index.replace_slide(number - 100, number, make_slide(rng, shape, 60))
+        both = {*held.directory.blocks.tolist(), *index.snapshot().directory.blocks.tolist()}
+        assert index._arena.used_blocks == len(both)
+        assert len(index._keys_of_slide) <= 200
     assert _patches(held) == before
     index._check()
-    assert index._arena.used_blocks > 1000
     del held
-    index.add_slide(300, make_slide(rng, shape, 1))
+    index.add_slide(1100, make_slide(rng, shape, 1))
     index._check()
-    assert index._arena.used_blocks < 250
-    for number in range(200, 301):
+    assert index._arena.used_blocks == len(index.snapshot().directory.blocks)
+    assert set(index._keys_of_slide) == set(range(1000, 1101))
+    for number in range(1000, 1101):
         index.remove_slide(number)
     index._check()
     assert len(index) == 0
+    assert index._arena.used_blocks == 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(SEEDS, st.booleans())
+def test_what_is_kept_is_what_versions_have_that_are_read(seed: int, built: bool) -> None:  # noqa: FBT001
+    rng = np.random.default_rng(seed)
+    slides = [(number, make_slide(rng, KeyShape("sparse"), 40)) for number in range(30)]
+    if built:
+        index = CollectionIndex.build(TEXTURE_BITS, slides)
+    else:
+        index = CollectionIndex(TEXTURE_BITS)
+        for number, codes in slides:
+            index.add_slide(number, codes)
+    alive = list(range(30))
+    read: dict[int, tuple[IndexSnapshot, list[list[int]]]] = {}
+    for number in range(30, 90):
+        while read and rng.random() < 0.4:
+            read.pop(int(rng.choice(list(read))))
+        if rng.random() < 0.5:
+            read[index.version] = (index.snapshot(), _patches(index.snapshot()))
+        codes = make_slide(rng, KeyShape("sparse"), int(rng.integers(0, 80)))
+        kind = rng.choice(["add", "remove", "replace"]) if alive else "add"
+        old = alive.pop(int(rng.integers(len(alive)))) if kind != "add" else -1
+        if kind == "add":
+            index.add_slide(number, codes)
+        elif kind == "remove":
+            index.remove_slide(old)
+        else:
+            index.replace_slide(old, number, codes)
+        if kind != "remove":
+            alive.append(number)
+        versions = [index.snapshot(), *(snapshot for snapshot, _ in read.values())]
+        has = {block for version in versions for block in version.directory.blocks.tolist()}
+        assert index._arena.used_blocks == len(has)
+        owners = {slide for version in versions for slide in version.slide_numbers().tolist()}
+        assert set(index._keys_of_slide) == owners
+        del versions
+    index._check()
+    for snapshot, patches in read.values():
+        assert _patches(snapshot) == patches
 
 
 class _Reader(threading.Thread):

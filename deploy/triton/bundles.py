@@ -91,6 +91,6 @@ def read_bundle(directory: Path) -> BundleFacts:
             "'python -m slidekin_models build'"
         )
         raise LaunchError(msg) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         msg = f"{path}: not a bundle's description ({error!r}): build the bundle anew"
         raise LaunchError(msg) from error

@@ -104,10 +104,12 @@ def load_bundle(folder: Path, *, allow_random_weights: bool) -> ModelBundle:
             f"{folder} holds no bundle.yaml: build the bundle with 'slidekin-server models build', "
             "or set model.bundle to the folder that holds it"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BundleError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
+        if not isinstance(found, str | None) and found not in range(1000):
+            found = type(found).__name__  # with aliases, a small file states gigabytes
         raise BundleError(
             f"{file} has schema {found!r}, this service reads schema {SCHEMA}: "
             "build the bundle with the version of slidekin that serves it"

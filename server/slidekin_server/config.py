@@ -11,6 +11,7 @@ import difflib
 import ipaddress
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,7 +52,7 @@ def _from_text(value: object) -> object:
         return value
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError("must be a list in YAML or JSON") from None
 
 
@@ -423,7 +424,7 @@ def _read_file(
     except OSError as error:
         problems.append(f"{file}: cannot be read ({error.strerror}): name an existing YAML file")
         return
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a nest, 2026-02-30
         problems.append(f"{file}: is not valid YAML: {' '.join(str(error).split())}")
         return
     known = set(_options(Settings))
@@ -438,7 +439,9 @@ def _read_file(
                 for key, value in part.items():
                     walk(value, f"{path}.{key}" if path else str(key))
             elif part is not None:  # a section whose options are all commented out is None
-                problems.append(f"{file}: '{path}' is {part!r}: it must be a section of options")
+                problems.append(
+                    f"{file}: '{path}' is {_shown(part)}: it must be a section of options"
+                )
         else:
             problems.append(f"{file}: unknown key '{path}': {_cure(path)}")
 
@@ -463,6 +466,17 @@ def _read_environment(
             problems.append(f"{name}: unknown option '{path}': {_cure(path)}")
 
 
+def _shown(value: object) -> str:
+    """A value, cut where it is long: with aliases, a small file states gigabytes."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    short.maxstring = short.maxother = 200
+    try:
+        return short.repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a very long number"
+
+
 def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     what = error["msg"].removeprefix("Value error, ")
@@ -470,4 +484,4 @@ def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> str:
         return what
     if path not in origins:  # a rule over several options of a section
         return f"{path}: {what}"
-    return f"{origins[path]}: '{path}' is {error['input']!r}: {what[0].lower()}{what[1:]}"
+    return f"{origins[path]}: '{path}' is {_shown(error['input'])}: {what[0].lower()}{what[1:]}"

@@ -81,13 +81,13 @@ class ActiveModel:
             content = yaml.safe_load(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             content = {"schema": _SCHEMA, "active": None}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise BundleError(f"{self._file} cannot be read: {error}") from None
         if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
             raise BundleError(f"{self._file} is not of schema {_SCHEMA}: activate a model anew")
         active = content.get("active")
-        if active not in self._by_name:
-            said = f"names {active!r}" if active else "names none"
+        if not isinstance(active, str) or active not in self._by_name:
+            said = f"names {active!r}" if isinstance(active, str) else "names none"
             raise BundleError(
                 f"{self._file} {said} as the model of new collections, served are "
                 f"{', '.join(names)}: 'slidekin-server models activate {self._file.parent} NAME'"

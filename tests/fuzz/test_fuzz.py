@@ -59,6 +59,25 @@ def test_readers_take_their_seeds_and_what_is_near_them(name: str) -> None:
         reader.read(restored(data) if reader.checksummed else data)
 
 
+_ALIASES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+_HOSTILE_TEXTS = {
+    "nest": "[" * 500 + "]" * 500,
+    "nested mappings": "{a: " * 500 + "1" + "}" * 500,
+    "itself": "a: &a [*a]\nschema: *a\nlimits: &b {max_k: *b}\n",
+    "billions": f"a0: &a0 [x]\n{_ALIASES}schema: *a9\nlimits: *a9\nlisten: {{host: *a9}}\n",
+    "long number": f"schema: 0x{'f' * 9000}\nlimits: {{max_k: 0x{'f' * 9000}}}\n",
+    "longer number": '{"schema": ' + "9" * 9000 + "}",
+    "no such day": "schema: 2026-02-30\n",
+    "long field": f"{'x' * 140_000}\n",
+}
+
+
+@pytest.mark.parametrize("name", ["settings", "bundle", "manifest", "snapshot", "labels"])
+@pytest.mark.parametrize("text", _HOSTILE_TEXTS.values(), ids=_HOSTILE_TEXTS)
+def test_files_of_administrators_may_be_nested_and_endless(name: str, text: str) -> None:
+    READERS[name].read(text.encode())
+
+
 def test_no_method_of_the_service_is_forgotten() -> None:
     assert {method.path.split("/")[1] for method in CONTRACT} == set(SERVICES)
 

@@ -41,11 +41,11 @@ def read_labels(file: Path) -> dict[str, Labelled]:
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
-    columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-    _check_columns(file, columns)
-    reader.fieldnames = columns
     labels: dict[str, Labelled] = {}
     try:
+        columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+        _check_columns(file, columns)
+        reader.fieldnames = columns
         for row in reader:
             _read_row(file, reader.line_num, row, labels)
     except csv.Error as error:

@@ -114,5 +114,5 @@ def _facts(bundle: Path) -> tuple[str, bool]:
             f"{bundle} is no model bundle: it has no bundle.yaml; build one with "
             "`slidekin-server models build`"
         ) from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from None

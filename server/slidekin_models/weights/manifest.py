@@ -132,7 +132,7 @@ def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise ManifestError(msg) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         msg = f"{path}: not YAML: {error}"
         raise ManifestError(msg) from error
     try:

@@ -173,7 +173,7 @@ def parse(content: bytes) -> list[StoredKey]:
         if stated["schema"] != _SCHEMA:
             raise ValueError(f"schema {stated['schema']!r} is not {_SCHEMA}")
         return [_key(one) for one in stated["keys"]]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 

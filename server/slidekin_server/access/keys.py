@@ -102,7 +102,7 @@ class LastUse:
     @staticmethod
     def read(folder: Path) -> dict[str, str]:
         """Return the times, in ISO 8601, by the keys' ids; none where there is nothing to read."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             stated = json.loads((folder / "keys-used.json").read_text(encoding="utf-8"))
             if isinstance(stated, Mapping):
                 return {str(number): str(time) for number, time in stated.items()}

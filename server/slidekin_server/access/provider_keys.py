@@ -113,7 +113,13 @@ class ProviderKeys:
     async def _fetch(self) -> None:
         try:
             found = await asyncio.to_thread(self._get)
-        except (OSError, ValueError, http.client.HTTPException, jwt.PyJWTError) as error:
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+            http.client.HTTPException,
+            jwt.PyJWTError,
+        ) as error:
             _log.error(
                 "identity provider does not answer", url=self._issuer, problem=type(error).__name__
             )

@@ -180,7 +180,7 @@ def read_snapshot(folder: Path) -> Snapshot:
         return Snapshot(**stated)
     except FileNotFoundError:
         raise DamagedSnapshotError(folder, f"{MANIFEST_NAME} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedSnapshotError(folder, f"{MANIFEST_NAME} cannot be read") from None
     except OSError as error:
         raise StoreUnavailableError(folder, error.strerror or str(error)) from error

@@ -14,7 +14,7 @@ from tests.service_calls import Calls, random_codes
 from tests.service_process import ServiceProcess
 
 from slidekin.v1 import admin_pb2, collections_pb2, slides_pb2
-from slidekin_server.access.key_file import KeyFile
+from slidekin_server.access.key_file import KeyFile, parse
 from slidekin_server.access.roles import Grant, Role
 
 
@@ -265,3 +265,8 @@ def test_of_two_keys_of_one_name_either_is_revoked_by_its_id(service: ServicePro
     assert "name one by its id" in run_keys(service, "revoke", "twin", fails=True)[1]
     run_keys(service, "revoke", first.split("_")[1])
     assert second.split("_")[1] in run_keys(service, "revoke", "twin")[0]
+
+
+def test_a_nest_is_no_file_of_keys() -> None:
+    with pytest.raises(ValueError, match="recursion"):
+        parse(b"[" * 100_000 + b"]" * 100_000)

@@ -48,7 +48,16 @@ def test_the_active_model_is_read_anew_each_time(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "{schema: 2, active: one}", "{schema: 1, active: three}", "{schema: 1}"]
+    "text",
+    [
+        "",
+        "[",
+        "[" * 500 + "]" * 500,
+        "{schema: 2, active: one}",
+        "{schema: 1, active: three}",
+        "{schema: 1, active: [one]}",
+        "{schema: 1}",
+    ],
 )
 def test_a_file_that_cannot_be_used_leaves_the_model_as_it_was(store: Path, text: str) -> None:
     name_active(store, "{schema: 1, active: two}")

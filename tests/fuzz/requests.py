@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
-from tests.fuzz.calls import IMPATIENCE_S, Ending, Request
+from tests.fuzz.calls import Ending, Request
 from tests.fuzz.messages import COLLECTIONS, SLIDES, messages
-from tests.fuzz.methods import BY_PATH, CONTRACT, STANDARD, Method
+from tests.fuzz.methods import CONTRACT, STANDARD, Method
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.pictures import PICTURES
 from tests.service_calls import FINGERPRINT
@@ -196,15 +196,8 @@ def _shuffled(request: Request) -> SearchStrategy[Request]:
     if not sent:
         return st.just(request)
     places = st.lists(st.integers(0, len(sent) - 1), max_size=len(sent) + 2)
-    method = BY_PATH[request.path]
 
     def again(order: Sequence[int]) -> Request:
-        # grpc.aio leaves a call of one request alone that ends without it: it answers nothing.
-        unheard = not order and not method.takes_stream
-        return replace(
-            request,
-            messages=tuple(sent[place] for place in order),
-            timeout_s=IMPATIENCE_S if unheard else request.timeout_s,
-        )
+        return replace(request, messages=tuple(sent[place] for place in order))
 
     return st.one_of(st.just(range(len(sent))), places).map(again)

@@ -145,15 +145,14 @@ def _image(
     if image_format is None:
         check.fault(f"{field}.format", "is not JPEG, PNG or RGB")
         return None
-    if not message.data:
+    data = message.data  # a copy, each time that it is asked for
+    if not data:
         check.fault(f"{field}.data", "is empty")
         return None
-    if len(message.data) > limits.max_image_bytes:
+    if len(data) > limits.max_image_bytes:
         check.fault(
             f"{field}.data",
-            f"has {len(message.data)} bytes; an image has at most {limits.max_image_bytes}",
+            f"has {len(data)} bytes; an image has at most {limits.max_image_bytes}",
         )
         return None
-    return PatchImage(
-        image_format, message.data, width_px=message.width_px, height_px=message.height_px
-    )
+    return PatchImage(image_format, data, width_px=message.width_px, height_px=message.height_px)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
 from typing import Any
 
 from grpc import aio
@@ -24,25 +23,20 @@ class Patience:
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
 
-    async def reading(self, requests: AsyncIterator[object]) -> AsyncIterator[object]:
-        """Yield what comes.
+    async def read(self, context: aio.ServicerContext[Any, Any]) -> object:
+        """Return the next request of a stream, as soon as it comes; grpc's ``EOF`` at its end.
 
         Raises:
             StreamIdleError: Nothing came for too long.
         """
-        stream = aiter(requests)
-        while True:
-            scope = self._scope()
-            try:
-                async with scope:
-                    request = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                if not scope.expired():
-                    raise
-                raise StreamIdleError("nothing was sent", self._idle_s) from None
-            yield request
+        scope = self._scope()
+        try:
+            async with scope:
+                return await context.read()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise StreamIdleError("nothing was sent", self._idle_s) from None
 
     @staticmethod
     async def begin(context: aio.ServicerContext[Any, Any]) -> None:

@@ -83,7 +83,11 @@ async def batches(
         match message.WhichOneof("payload"):
             case "patches":
                 metrics.patches_per_message.observe(len(message.patches.patches))
-                yield reader.read(message.patches.patches)
+                patches = reader.read(message.patches.patches)
+                # The message and, in the end, its patches are not kept while others are waited for.
+                del message
+                yield patches
+                del patches
             case "header":
                 raise refuse(
                     "header", "comes a second time; a stream has one, in its first message"

@@ -55,17 +55,22 @@ class Pipeline:
             finally:
                 slots.release()
 
+        async def begin(batch: Sequence[Patch], tasks: asyncio.TaskGroup) -> None:
+            for chunk in _chunks(batch):
+                await slots.acquire()
+                held = await self._in_flight.take(
+                    ticket, patches=len(chunk), image_bytes=_image_bytes(chunk)
+                )
+                task = tasks.create_task(work(chunk, held))
+                # One that is cancelled before its first step gives back nothing itself.
+                task.add_done_callback(held.ended)
+
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in batches:
-                    for chunk in _chunks(batch):
-                        await slots.acquire()
-                        held = await self._in_flight.take(
-                            ticket, patches=len(chunk), image_bytes=_image_bytes(chunk)
-                        )
-                        task = tasks.create_task(work(chunk, held))
-                        # One that is cancelled before its first step gives back nothing itself.
-                        task.add_done_callback(held.ended)
+                    await begin(batch, tasks)
+                    # Not kept until the next one has come, for which a slow sender may take long.
+                    del batch
         except BaseExceptionGroup as group:
             raise _first(group) from None
 

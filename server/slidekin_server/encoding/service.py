@@ -184,16 +184,20 @@ class Encoder:
     async def _encode(self, image: PatchImage, timeout_s: float | None) -> EncodedPatch:
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         self._require_ready()
-        request = await asyncio.to_thread(self._request, image)
+        await asyncio.to_thread(check_image, image, self._limits)
         try:
             async with asyncio.timeout_at(deadline):
                 with self._metrics.encoder_waiting.track_inprogress():
                     turn = await self._turns.take()
         except TimeoutError:
             raise EncoderTimeoutError("the encoders were busy with others until the end") from None
-        if not self._is_ready:  # waiting may have been long
-            turn.end()
-            self._require_ready()
+        try:
+            self._require_ready()  # waiting may have been long
+            # A copy of the image: not before its turn, or all that wait would be there twice.
+            request = await asyncio.to_thread(self._triton.request, image)
+        except BaseException:
+            turn.give_back()
+            raise
         wanted_s = None if deadline is None else deadline - asyncio.get_running_loop().time()
         task = self._send(request, wanted_s)
         task.add_done_callback(lambda _: turn.end())
@@ -232,10 +236,6 @@ class Encoder:
     def _require_ready(self) -> None:
         if not self._is_ready:
             raise EncoderUnavailableError(self._status.message, self._retry_interval_s)
-
-    def _request(self, image: PatchImage) -> TritonRequest:
-        check_image(image, self._limits)
-        return self._triton.request(image)
 
     def _patch(self, answer: EncoderAnswer) -> EncodedPatch:
         try:

@@ -14,6 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.service_calls import Calls, Failure, random_codes
 from tests.service_process import ServiceProcess, eventually
 
+from slidekin.v1 import slides_pb2
+
 
 class OpenIngest:
     """A slide on its way, message by message as a test says."""
@@ -151,3 +153,31 @@ def test_a_stream_that_neither_sends_nor_reads_is_ended_and_its_place_is_free(
         assert "within 0.5 s" in failure.message
         eventually(lambda: service.metric('slidekin_calls_admitted{kind="stream"}') == 0)
         assert calls.held() == []
+
+
+def test_an_export_that_nobody_reads_is_ended_and_its_place_is_free(tmp_path: Path) -> None:
+    service = ServiceProcess(tmp_path)
+    with service:
+        with service.channel() as channel:
+            calls = Calls(channel)
+            calls.create()
+            for number in range(6):  # far more than travels ahead of a reader
+                calls.add(f"slide-{number}", random_codes(number, patches=1000))
+        service.stop()
+        service.overrides = {"admission": {"idle_timeout_s": 0.5}}
+        service.start()
+        options = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 * 1024)]
+        with grpc.insecure_channel(service.url, options=options) as channel:
+            calls = Calls(channel)
+            request = slides_pb2.ExportSlidesRequest(parent=calls.parent)
+            export = calls.slides.ExportSlides(request)
+            places = 'slidekin_calls_admitted{kind="stream"}'
+            admitted = 'slidekin_admissions_total{result="admitted"}'
+            eventually(lambda: service.metric(admitted) == 1 and service.metric(places) == 0)
+            # What was on its way is read first, then why there is no more.
+            with pytest.raises(grpc.RpcError) as caught:
+                list(export)
+            failure = Failure.of(caught.value)
+            assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert failure.info.reason == "STREAM_IDLE"
+            assert "was not read" in failure.message

@@ -90,3 +90,13 @@ def test_a_stream_that_is_refused_while_it_is_answered_says_why(calls: Calls) ->
         with pytest.raises(grpc.RpcError) as caught:
             list(calls.searches.SearchSlide(iter(stream), timeout=5))
         assert Failure.of(caught.value).info.reason == "NO_ENCODER"
+
+
+def test_a_call_that_ends_without_its_request_is_refused(calls: Calls) -> None:
+    method = "/slidekin.v1.CollectionService/GetCollection"
+    call = calls.channel.stream_unary(method)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(iter(()), timeout=20)
+    failure = Failure.of(caught.value)
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.info.reason == "MALFORMED_MESSAGE"

@@ -69,7 +69,7 @@ class TritonDouble(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def start(self) -> None:
         """Listen, on the same port as before where there was one."""
-        self._server = aio.server()
+        self._server = aio.server(options=[("grpc.max_receive_message_length", -1)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()

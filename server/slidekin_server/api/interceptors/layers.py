@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, Self
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -47,19 +47,13 @@ class Layer(Protocol):
         """
 
 
-class _Kind(NamedTuple):
-    """How grpc names the behaviour of a kind of call, and makes a handler of it."""
-
-    attribute: str
-    make: Callable[..., grpc.RpcMethodHandler[Any, Any]]
-
-
-_KINDS = {
-    (False, False): _Kind("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): _Kind("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): _Kind("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): _Kind("stream_stream", grpc.stream_stream_rpc_method_handler),
+_BEHAVIOURS = {
+    (False, False): "unary_unary",
+    (False, True): "unary_stream",
+    (True, False): "stream_unary",
+    (True, True): "stream_stream",
 }
+"""Where a handler keeps its function, by whether requests and responses are streams."""
 
 
 class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
@@ -87,17 +81,17 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             return None  # type: ignore[return-value]
         method = handler_call_details.method
         streams = bool(handler.request_streaming)
-        kind = _KINDS[streams, bool(handler.response_streaming)]
-        behaviour = getattr(handler, kind.attribute)
+        streams_back = bool(handler.response_streaming)
+        behaviour = getattr(handler, _BEHAVIOURS[streams, streams_back])
         layered: Callable[..., Any]
-        open_ended = streams or bool(handler.response_streaming)
+        open_ended = streams or streams_back
         if inspect.isasyncgenfunction(behaviour):
             # It writes what is yielded: were it to yield itself, it would be grpc that waits for a
             # slow reader, out of the layers' reach.
-            async def layered(request: Any, context: Context) -> object:  # noqa: ANN401
+            async def layered(_: object, context: Context) -> object:
                 async with AsyncExitStack() as stack:
                     call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, request, streams)
+                    seen = await self._enter(stack, call, streams)
                     async with contextlib.aclosing(behaviour(seen, context)) as responses:
                         begun = False
                         async for response in responses:
@@ -108,13 +102,20 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
                 return None
         else:
 
-            async def layered(request: Any, context: Context) -> object:  # noqa: ANN401
+            async def layered(_: object, context: Context) -> object:
                 async with AsyncExitStack() as stack:
                     call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, request, streams)
+                    seen = await self._enter(stack, call, streams)
                     return await behaviour(seen, context)
 
-        return kind.make(
+        # Always as a stream, of one request where the method takes one: grpc.aio never answers a
+        # call that ends without the request it should have, and waits for ever for one not sent.
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if streams_back
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return make(
             layered,
             request_deserializer=_forgiving(handler.request_deserializer),
             response_serializer=handler.response_serializer,
@@ -124,7 +125,6 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
         self,
         stack: AsyncExitStack,
         call: Call,
-        request: Any,  # noqa: ANN401  a message, or an iterator over messages
         streams: bool,  # noqa: FBT001
     ) -> Any:  # noqa: ANN401
         """Enter the layers; return what the handler is to read."""
@@ -133,17 +133,42 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             watch = await stack.enter_async_context(layer.around(call))
             if watch is not None:
                 watches.append(watch)
+        requests = _Requests(self._patience, call.context, watches)
         if streams:
-            return _watched(self._patience.reading(request), watches)
-        return await _seen(request, watches)
+            return requests
+        try:
+            return await anext(requests)
+        except StopAsyncIteration:
+            raise refuse(
+                "request",
+                "the call ended without one: send one message",
+                reason="MALFORMED_MESSAGE",
+            ) from None
 
 
-async def _watched(requests: AsyncIterator[object], watches: list[Watch]) -> AsyncIterator[object]:
-    async for request in requests:
-        yield await _seen(request, watches)
+class _Requests:
+    """A stream of requests, as the handler reads it.
+
+    It keeps none of them. grpc's own iterator keeps each until the next one has come, and so would
+    a generator: with many streams open, that is much memory for what has long been taken.
+    """
+
+    def __init__(self, patience: Patience, context: Context, watches: Sequence[Watch]) -> None:
+        self._patience = patience
+        self._context = context
+        self._watches = watches
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> object:
+        request = await self._patience.read(self._context)
+        if request is _EOF:
+            raise StopAsyncIteration
+        return await _seen(request, self._watches)
 
 
-async def _seen(request: object, watches: list[Watch]) -> object:
+async def _seen(request: object, watches: Sequence[Watch]) -> object:
     if request is _MALFORMED:
         raise refuse(
             "request",
@@ -154,6 +179,8 @@ async def _seen(request: object, watches: list[Watch]) -> object:
         await watch(request)
     return request
 
+
+_EOF: object = aio.EOF  # type: ignore[attr-defined]  # missing in its stubs
 
 _MALFORMED = object()
 """Stands for bytes that are no message, until a layer can answer for them.

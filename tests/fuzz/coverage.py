@@ -80,11 +80,11 @@ class ReaderRun:
         if ended.returncode and not self._findings:
             self._findings.append(Finding(self.name, f"crash: {_why(ended)}"))
 
-    def _read_again(self, folder: Path, runs: int) -> float:
+    def _read_again(self, folder: Path, runs: int) -> float | None:
         ended = _child("read-again", self.name, folder, f"--runs={runs}", f"--seed={self.number}")
         if ended.returncode:
             self._findings.append(Finding(self.name, f"crash: read again: {_why(ended)}"))
-            return 0.0
+            return None
         return growth(json.loads(ended.stdout.splitlines()[-1]))
 
 

@@ -30,7 +30,7 @@ def main() -> None:
             str(one["crashes"]),
             str(one["hangs"]),
             str(one["faults"]),
-            f"{one['memory_growth_mib']:+.1f}",
+            "not measured" if (grown := one["memory_growth_mib"]) is None else f"{grown:+.1f}",
             one["depth"],
         ]
         for one in results

@@ -56,7 +56,8 @@ class Result:
     seed: int
     inputs: int
     seconds: float
-    memory_growth_mib: float
+    memory_growth_mib: float | None
+    """None: not measured."""
     depth: str
     """How far the inputs went into it."""
     findings: Sequence[Finding] = field(default=())
@@ -64,7 +65,7 @@ class Result:
     @property
     def leaks(self) -> bool:
         """Whether its memory grew."""
-        return self.memory_growth_mib > MAX_GROWTH_MIB
+        return (self.memory_growth_mib or 0.0) > MAX_GROWTH_MIB
 
     @property
     def clean(self) -> bool:

@@ -27,6 +27,8 @@ from slidekin.v1 import collections_pb2
 
 _BATCH = 250
 """Calls between two looks at the service and what it holds."""
+_SAMPLE = 50
+"""Calls between two looks at its memory."""
 _EXAMPLES = 500
 """Of one Hypothesis run; its memory of what it made grows with them."""
 _HISTORY = 400
@@ -103,6 +105,10 @@ class ServiceRun:
         for fault in faults(request, answer, secrets):
             self._found(request.path, fault)
         self._ledger.observe(request, answer)
+        if self._calls % _SAMPLE == 0 and self._service.process is not None:
+            process = psutil.Process(self._service.process.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._memory.append(process.memory_info().rss / _MIB)
         if self._calls % _BATCH == 0:
             self._look()
         return answer
@@ -152,7 +158,6 @@ class ServiceRun:
             self._found("service", fault)
         self._ledger.read()
         self._tidy()
-        self._memory.append(psutil.Process(process.pid).memory_info().rss / _MIB)
 
     def _tidy(self) -> None:
         """Delete what random names have made, and put back what was deleted."""
@@ -203,13 +208,13 @@ class ServiceRun:
         return round(100 * self.codes["OK"] / max(1, self.codes.total()))
 
 
-def growth(samples: list[float]) -> float:
+def growth(samples: list[float]) -> float | None:
     """What memory grew by from the second quarter of a run to its end, in MiB.
 
-    What the first quarter brings, libraries and caches, is no leak.
+    What the first quarter brings, libraries and caches, is no leak. None: it was too short to say.
     """
     if len(samples) < 8:
-        return 0.0
+        return None
     quarter = len(samples) // 4
     return round(
         statistics.median(samples[-quarter:]) - statistics.median(samples[quarter : 2 * quarter]), 1

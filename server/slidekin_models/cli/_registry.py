@@ -106,6 +106,7 @@ def _served(triton: str, bundle: Bundle) -> str:
     name = f"{bundle.triton.encoder_model}-{bundle.fingerprint[:12]}"
     url = f"{triton.rstrip('/')}/v2/models/{name}/ready"
     try:
+        # The address is the operator's own, who may open any.
         with urllib.request.urlopen(url, timeout=_TRITON_TIMEOUT_S) as answer:  # noqa: S310
             return "yes" if answer.status == 200 else "no"
     except urllib.error.HTTPError:

@@ -92,7 +92,7 @@ def test_no_method_of_the_service_is_forgotten() -> None:
     assert {method.path.split("/")[1] for method in CONTRACT} == set(SERVICES)
 
     @seed(_SEED)
-    @settings(max_examples=800, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def collect(data: st.DataObject) -> None:
         request = data.draw(KINDS["rpc-bytes"](random.Random(data.draw(st.integers(0, 2**64)))))

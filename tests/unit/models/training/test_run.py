@@ -52,15 +52,16 @@ def made_folder(path: Path) -> RunFolder:
 
 def test_a_tiny_set_is_learned_with_many_codes(tiles: Path, tmp_path: Path) -> None:
     folder = made_folder(tmp_path / "out")
-    training = begun(folder, tiles)
+    # How soon codes come into use differs between processors, whose bf16 rounds differently.
+    training = begun(folder, tiles, steps=60)
     seen: list[Progress] = []
     assert training.run(Limits(check_every=20, check_patches=8), seen.append)
     lines = folder.metrics()
     losses = [line["recon_loss"] for line in lines if "recon_loss" in line]
     assert losses[-1] < 0.5 * losses[0]
     assert training.held_out(16).perplexity > 8
-    assert [line["step"] for line in lines if "held_out_perplexity" in line] == [20, 40]
-    assert [progress.step for progress in seen] == [10, 20, 30, 40]
+    assert [line["step"] for line in lines if "held_out_perplexity" in line] == [20, 40, 60]
+    assert [progress.step for progress in seen] == [10, 20, 30, 40, 50, 60]
     assert seen[-1].seconds_left == 0
     assert training.step == 40
 

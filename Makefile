@@ -25,8 +25,9 @@ env: ## Make both Python environments from their locks
 demo: env ## Slides in, ranked slides out: the whole road, then report.html
 	@deploy/demo/demo.sh
 
+# Two at a time: half of a test's time is waiting for processes. A file's tests stay together.
 test: env ## Every test that this machine can run (PYTEST="-k name" narrows it)
-	@python -m pytest $(PYTEST)
+	@python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 check: lint types contracts proto-check ## What CI checks besides the tests
 

@@ -41,8 +41,8 @@ def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, t
                 spans = collector.until(finished)
         provider.shutdown()
     by_id = {span.span_id: span for span in spans}
-    # Neither the canary nor the untraced slide: the service traces the traced one alone. (Triton was
-    # seen to begin a trace of its own beside it; why is not known.)
+    # Neither the canary nor the untraced slide: the service traces the traced one alone.
+    # Triton was seen to begin a trace of its own beside it; why is not known.
     (infer,) = (span for span in spans if span.name == "infer")
     triton_spans = [
         span for span in spans if (span.program, span.trace_id) == ("triton", infer.trace_id)

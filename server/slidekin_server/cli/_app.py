@@ -149,7 +149,7 @@ def show_config(
 ) -> None:
     """Print the settings that `serve` would run with, as YAML."""
     if defaults:
-        reference = importlib.resources.files("slidekin_server").joinpath("default.yaml")
+        reference = importlib.resources.files("slidekin_server.config").joinpath("default.yaml")
         typer.echo(reference.read_text(encoding="utf-8"), nl=False)
         return
     settings = _settings(config)

@@ -30,7 +30,7 @@ _BUNDLE = write_bundle(_FOLDER / "bundle")
 _SNAPSHOT = _FOLDER / "snapshots" / "20260101T000000000000Z-1"
 _SNAPSHOT.mkdir(parents=True)
 (_SNAPSHOT / "slidekin.db").write_bytes(b"")
-_DEFAULTS = PROJECT / "server" / "slidekin_server" / "default.yaml"
+_DEFAULTS = PROJECT / "server" / "slidekin_server" / "config" / "default.yaml"
 
 
 def labels(data: bytes) -> None:
@@ -148,7 +148,7 @@ READERS = {
             b"<<: {x: 1}\n? [1]\n: 2\n",
             b"shutdown_grace_s: .nan\n",
         ],
-        ("slidekin_server.config", "yaml"),
+        ("slidekin_server.config.loading", "yaml"),
     ),
     "bundle": Reader(
         service_bundle,

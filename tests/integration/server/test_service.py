@@ -271,4 +271,4 @@ def test_the_settings_in_force_can_be_printed_and_read_again(tmp_path: Path) -> 
     file.write_text(printed.stdout)
     assert command("config", "--config", str(file)).stdout == printed.stdout
     reference = command("config", "--defaults").stdout
-    assert reference == (PROJECT / "server/slidekin_server/default.yaml").read_text()
+    assert reference == (PROJECT / "server/slidekin_server/config/default.yaml").read_text()

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from slidekin import _calls, _reindex_calls, _snapshot_calls
+from slidekin import _calls
 from slidekin._async_caller import AsyncCaller, open_source
-from slidekin._calls import with_k
 from slidekin._credentials import AsyncToken, Credential
 from slidekin._names import collection_name, slide_name
 from slidekin._outgoing import (
@@ -129,15 +128,15 @@ class AsyncClient:
 
         See `Client.create_snapshot`.
         """
-        return await self._caller.call(_snapshot_calls.create_snapshot(), timeout_s)
+        return await self._caller.call(_calls.create_snapshot(), timeout_s)
 
     async def list_snapshots(self) -> list[Snapshot]:
         """The service's snapshots, newest first. See `Client.list_snapshots`."""
-        return await self._caller.call(_snapshot_calls.list_snapshots())
+        return await self._caller.call(_calls.list_snapshots())
 
     async def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
         """Has the service look at every byte of a snapshot. See `Client.check_snapshot`."""
-        return await self._caller.call(_snapshot_calls.check_snapshot(snapshot), timeout_s)
+        return await self._caller.call(_calls.check_snapshot(snapshot), timeout_s)
 
     # Collections.
 
@@ -210,7 +209,7 @@ class AsyncClient:
     ) -> Reindex:
         """Begins to give a collection another model. See `Client.start_reindex`."""
         return await self._caller.call(
-            _reindex_calls.start_reindex(
+            _calls.start_reindex(
                 collection,
                 model_fingerprint=model_fingerprint,
                 texture_bits=texture_bits,
@@ -220,12 +219,12 @@ class AsyncClient:
 
     async def get_reindex(self, collection: str) -> Reindex:
         """How far a reindex is. See `Client.get_reindex`."""
-        return await self._caller.call(_reindex_calls.get_reindex(collection))
+        return await self._caller.call(_calls.get_reindex(collection))
 
     async def list_pending_slides(self, collection: str) -> AsyncIterator[Slide]:
         """Slides that are not encoded anew yet. See `Client.list_pending_slides`."""
         async for item in self._caller.pages(
-            lambda token: _reindex_calls.list_pending_slides(collection, token)
+            lambda token: _calls.list_pending_slides(collection, token)
         ):
             yield item
 
@@ -293,12 +292,12 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Collection:
         """Puts the new codes in the place of the old ones. See `Client.finish_reindex`."""
-        call = _reindex_calls.finish_reindex(collection, model_fingerprint, drop_slides)
+        call = _calls.finish_reindex(collection, model_fingerprint, drop_slides)
         return await self._caller.call(call, timeout_s)
 
     async def cancel_reindex(self, collection: str) -> int:
         """Ends a reindex. See `Client.cancel_reindex`."""
-        return await self._caller.call(_reindex_calls.cancel_reindex(collection))
+        return await self._caller.call(_calls.cancel_reindex(collection))
 
     # Slides.
 
@@ -505,7 +504,11 @@ class AsyncClient:
 
             answered: set[int] = set()
             return await self._caller.search_all(
-                opened, collection, with_k(options, k), on_patch_hits=tell, timeout_s=timeout_s
+                opened,
+                collection,
+                _calls.with_k(options, k),
+                on_patch_hits=tell,
+                timeout_s=timeout_s,
             )
 
     async def search_codes(
@@ -526,7 +529,7 @@ class AsyncClient:
         return await self._caller.search_all(
             OutgoingCodes(codes),
             collection,
-            with_k(options, k),
+            _calls.with_k(options, k),
             model_fingerprint=model_fingerprint,
             on_patch_hits=on_patch_hits,
             timeout_s=timeout_s,
@@ -549,7 +552,7 @@ class AsyncClient:
         return await self._caller.search_all(
             OutgoingImages(images),
             collection,
-            with_k(options, k),
+            _calls.with_k(options, k),
             on_patch_hits=on_patch_hits,
             timeout_s=timeout_s,
         )
@@ -568,7 +571,7 @@ class AsyncClient:
 
         See `Client.stream_search`.
         """
-        wanted = with_k(options, k)
+        wanted = _calls.with_k(options, k)
         if isinstance(query, str | Path | SlideSource):
             async with open_source(as_source(query), query=True) as opened:
                 await asyncio.to_thread(opened.pick)
@@ -598,7 +601,7 @@ class AsyncClient:
 
         See `Client.search_stored_slide`.
         """
-        call = _calls.search_stored_slide(slide, collection, with_k(options, k))
+        call = _calls.search_stored_slide(slide, collection, _calls.with_k(options, k))
         return await self._caller.call(call, timeout_s)
 
     async def search_patches(

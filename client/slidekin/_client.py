@@ -7,9 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from slidekin import _calls, _reindex_calls, _snapshot_calls
+from slidekin import _calls
 from slidekin._caller import Caller
-from slidekin._calls import with_k
 from slidekin._credentials import Credential, Token
 from slidekin._names import collection_name, slide_name
 from slidekin._outgoing import (
@@ -133,11 +132,11 @@ class Client:
         Raises:
             ResourceExhaustedError: The service's disk is full.
         """
-        return self._caller.call(_snapshot_calls.create_snapshot(), timeout_s)
+        return self._caller.call(_calls.create_snapshot(), timeout_s)
 
     def list_snapshots(self) -> list[Snapshot]:
         """The service's snapshots, newest first, as their manifests tell."""
-        return self._caller.call(_snapshot_calls.list_snapshots())
+        return self._caller.call(_calls.list_snapshots())
 
     def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
         """Has the service look at every byte of a snapshot.
@@ -150,7 +149,7 @@ class Client:
             InternalError: It is damaged.
             NotFoundError: There is none of that name.
         """
-        return self._caller.call(_snapshot_calls.check_snapshot(snapshot), timeout_s)
+        return self._caller.call(_calls.check_snapshot(snapshot), timeout_s)
 
     # Collections.
 
@@ -240,7 +239,7 @@ class Client:
             FailedPreconditionError: It has that model, or is being given another one.
         """
         return self._caller.call(
-            _reindex_calls.start_reindex(
+            _calls.start_reindex(
                 collection,
                 model_fingerprint=model_fingerprint,
                 texture_bits=texture_bits,
@@ -254,13 +253,11 @@ class Client:
         Raises:
             FailedPreconditionError: None is under way.
         """
-        return self._caller.call(_reindex_calls.get_reindex(collection))
+        return self._caller.call(_calls.get_reindex(collection))
 
     def list_pending_slides(self, collection: str) -> Iterator[Slide]:
         """Slides that are not encoded anew yet, in order of insertion, page by page."""
-        yield from self._caller.pages(
-            lambda token: _reindex_calls.list_pending_slides(collection, token)
-        )
+        yield from self._caller.pages(lambda token: _calls.list_pending_slides(collection, token))
 
     def reindex_slide(
         self,
@@ -347,12 +344,12 @@ class Client:
         Raises:
             FailedPreconditionError: Slides are pending, or no such reindex is under way.
         """
-        call = _reindex_calls.finish_reindex(collection, model_fingerprint, drop_slides)
+        call = _calls.finish_reindex(collection, model_fingerprint, drop_slides)
         return self._caller.call(call, timeout_s)
 
     def cancel_reindex(self, collection: str) -> int:
         """Ends a reindex, and returns how many slides had been encoded anew; 0 where none was."""
-        return self._caller.call(_reindex_calls.cancel_reindex(collection))
+        return self._caller.call(_calls.cancel_reindex(collection))
 
     # Slides.
 
@@ -582,7 +579,11 @@ class Client:
 
             answered: set[int] = set()
             return self._caller.search_all(
-                opened, collection, with_k(options, k), on_patch_hits=tell, timeout_s=timeout_s
+                opened,
+                collection,
+                _calls.with_k(options, k),
+                on_patch_hits=tell,
+                timeout_s=timeout_s,
             )
 
     def search_codes(
@@ -610,7 +611,7 @@ class Client:
         return self._caller.search_all(
             OutgoingCodes(codes),
             collection,
-            with_k(options, k),
+            _calls.with_k(options, k),
             model_fingerprint=model_fingerprint,
             on_patch_hits=on_patch_hits,
             timeout_s=timeout_s,
@@ -639,7 +640,7 @@ class Client:
         return self._caller.search_all(
             OutgoingImages(images),
             collection,
-            with_k(options, k),
+            _calls.with_k(options, k),
             on_patch_hits=on_patch_hits,
             timeout_s=timeout_s,
         )
@@ -666,7 +667,7 @@ class Client:
             model_fingerprint: Model that made the codes. Empty: not stated.
             timeout_s: How long it may take. None: `Timeouts`.
         """
-        wanted = with_k(options, k)
+        wanted = _calls.with_k(options, k)
         if isinstance(query, str | Path | SlideSource):
             with OpenSource(as_source(query), query=True) as opened:
                 opened.pick()
@@ -695,7 +696,7 @@ class Client:
             options: What is wanted.
             timeout_s: How long it may take. None: `Timeouts`.
         """
-        call = _calls.search_stored_slide(slide, collection, with_k(options, k))
+        call = _calls.search_stored_slide(slide, collection, _calls.with_k(options, k))
         return self._caller.call(call, timeout_s)
 
     def search_patches(

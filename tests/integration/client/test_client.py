@@ -136,7 +136,7 @@ def test_long_listings_go_on_over_pages(
     client: Client, collection: str, monkeypatch: pytest.MonkeyPatch
 ):
     _fill(client, collection)
-    monkeypatch.setattr("slidekin._calls.PAGE_SIZE", 4)
+    monkeypatch.setattr("slidekin._calls.slides.PAGE_SIZE", 4)
     assert len({slide.name for slide in client.list_slides(collection)}) == 6
 
 

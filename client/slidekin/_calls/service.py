@@ -1,12 +1,16 @@
-"""The calls about snapshots, as values; see `_calls`."""
+"""The calls about the service itself: its state, and snapshots of its store."""
 
 from __future__ import annotations
 
 from slidekin import _wire
-from slidekin._calls import Call
+from slidekin._calls.call import Call
 from slidekin._names import snapshot_name
-from slidekin._types import Snapshot
+from slidekin._types import Snapshot, Status
 from slidekin.v1 import admin_pb2
+
+
+def get_status() -> Call[Status]:
+    return Call("AdminService", "GetStatus", admin_pb2.GetStatusRequest(), _wire.to_status)
 
 
 def create_snapshot() -> Call[Snapshot]:

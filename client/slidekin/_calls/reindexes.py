@@ -1,11 +1,11 @@
-"""The calls of a reindex, as values; see `_calls`."""
+"""The calls of a reindex."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from slidekin import _wire
-from slidekin._calls import PAGE_SIZE, Call, Page
+from slidekin._calls.call import PAGE_SIZE, Call, Page
 from slidekin._names import collection_name, slide_name
 from slidekin._types import Collection, Reindex, Slide
 from slidekin.v1 import collections_pb2

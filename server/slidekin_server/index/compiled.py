@@ -66,8 +66,8 @@ def _emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     prefetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
         builder.module, signature, "llvm.prefetch.p0"
     )
-    # Read, keep in all caches, data.
-    flags = [ir.Constant(number, flag) for flag in (0, 3, 1)]
+    # Read, keep from the second cache on, data.
+    flags = [ir.Constant(number, flag) for flag in (0, 2, 1)]
     builder.call(prefetch, [builder.inttoptr(address, byte), *flags])
     return ir.Constant(ir.IntType(64), 0)
 
@@ -104,6 +104,16 @@ def _call(builder: ir.IRBuilder, name: str, result: ir.Type, argument: ir.Value)
     return builder.call(function, [argument])
 
 
+def _all_lanes(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
+    lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), word, _HALF(0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_HALF, _LANES), None))
+
+
+def _mask(builder: ir.IRBuilder, lanes: ir.Value) -> ir.Value:
+    """Turn a truth of each lane into a word with a bit for each."""
+    return builder.zext(builder.bitcast(lanes, ir.IntType(_LANES)), _WORD)
+
+
 def _emit_distances(  # noqa: PLR0917 - an instruction's operands
     builder: ir.IRBuilder,
     group: ir.Value,
@@ -111,6 +121,7 @@ def _emit_distances(  # noqa: PLR0917 - an instruction's operands
     query: ir.Value,
     words: ir.Value,
     out: ir.Value,
+    bound: ir.Value,
 ) -> ir.Value:
     """Write the code of `add_distances`: LLVM's own vectoriser does not come upon it."""
     query_words = builder.inttoptr(query, _WORD.as_pointer())
@@ -126,8 +137,7 @@ def _emit_distances(  # noqa: PLR0917 - an instruction's operands
         line = builder.add(group, builder.mul(place, stride))
         stored = builder.load(builder.inttoptr(line, _VECTOR.as_pointer()), align=64)
         asked = builder.load(builder.gep(query_words, [place]), align=8)
-        lane = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), asked, _HALF(0))
-        lanes = builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_HALF, _LANES), None))
+        lanes = _all_lanes(builder, asked)
         bits = _call(builder, "llvm.ctpop.v8i64", _VECTOR, builder.xor(stored, lanes))
         builder.store(builder.add(builder.load(total), bits), total)
 
@@ -139,10 +149,10 @@ def _emit_distances(  # noqa: PLR0917 - an instruction's operands
         add_word(builder.sub(words, _WORD(1)), sums[0])
     total = builder.add(builder.load(sums[0]), builder.load(sums[1]))
     builder.store(builder.trunc(total, ir.VectorType(_HALF, _LANES)), distances, align=4)
-    return _call(builder, "llvm.vector.reduce.umin.v8i64", _WORD, total)
+    return _mask(builder, builder.icmp_unsigned("<=", total, _all_lanes(builder, bound)))
 
 
-def _add_distances() -> Callable[[int, int, int, int, int], int]:
+def _add_distances() -> Callable[[int, int, int, int, int, int], np.uint64]:
     def typing(
         _context: Any,  # noqa: ANN401
         group: types.Type,
@@ -150,21 +160,38 @@ def _add_distances() -> Callable[[int, int, int, int, int], int]:
         query: types.Type,
         words: types.Type,
         out: types.Type,
+        bound: types.Type,
     ) -> Any:  # noqa: ANN401
         def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:  # noqa: ANN401
             return _emit_distances(builder, *arguments)
 
-        return types.int64(group, stride, query, words, out), generate
+        return types.uint64(group, stride, query, words, out, bound), generate
 
-    return cast(Callable[[int, int, int, int, int], int], intrinsic(typing))
+    return cast(Callable[[int, int, int, int, int, int], np.uint64], intrinsic(typing))
 
 
 add_distances = _add_distances()
 """Count the bits in which words of each texture of a group differ from the query's.
 
 Takes where the group's first word of them lies, at a cache line, the bytes from there to the next
-word, where the query's first word of them lies, the number of words and what to add the counts to:
-the address of eight int32. Returns the least of the sums. A word of all eight takes one load, one
-exclusive or and one count where the processor counts bits of vectors; elsewhere LLVM makes the best
-of it.
+word, where the query's first word of them lies, the number of words, what to add the counts to: the
+address of eight int32, and a bound. Returns a bit for each texture whose sum is not beyond the bound.
+A word of all eight takes one load, one exclusive or and one count where the processor counts bits of
+vectors; elsewhere LLVM makes the best of it.
 """
+
+
+def _emit_changes(builder: ir.IRBuilder, group: ir.Value) -> ir.Value:
+    vector = builder.load(builder.inttoptr(group, _VECTOR.as_pointer()), align=64)
+    before = ir.Constant(ir.VectorType(_HALF, _LANES), [0, *range(_LANES - 1)])
+    return _mask(builder, builder.icmp_unsigned("!=", vector, builder.shuffle_vector(vector, vector, before)))
+
+
+changes: Callable[[int], np.uint64] = _instruction(types.uint64, _emit_changes)
+"""Return a bit for each of eight int64, at a cache line, that differs from the one before it; the
+first has none before it, and no bit."""
+
+reversed_bits: Callable[[np.uint64], np.uint64] = _instruction(
+    types.uint64, lambda builder, word: _call(builder, "llvm.bitreverse.i64", _WORD, word)
+)
+"""Return a word's bits in the opposite order."""

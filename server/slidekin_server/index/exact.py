@@ -94,16 +94,16 @@ def _offer(
 
 
 @inlined
-def _block_distances(
+def _compare(
     address: int, count: int, query: int, words: int, bound: int, distances: Int32s, ahead: int
-) -> int:
-    """Write the distances of a block's patches to a query; return the least.
+) -> bool:
+    """Write the distances of a block's patches to a query; say whether one is not beyond ``bound``.
 
-    Distances beyond ``bound`` may be less than they are: a group whose leading words are too far
-    away already is not compared further. With ``ahead``, the address of the block that comes next,
-    memory is asked for its leading words.
+    Distances beyond it may be less than they are: a group whose leading words are too far away
+    already is not compared further. With ``ahead``, the address of a block that comes soon, memory
+    is asked for its leading words.
     """
-    least = _FAR
+    found = np.uint64(0)
     distances[:] = 0
     leading = leading_words(words)
     for slot in range(0, count, GROUP_PATCHES):
@@ -113,17 +113,14 @@ def _block_distances(
             there = texture_at(ahead, slot)
             for word in range(leading):
                 prefetch(there + word * WORD_BYTES)
-        nearest_of_group = add_distances(group, WORD_BYTES, query, leading, out)
-        if nearest_of_group <= bound:
+        mask = add_distances(group, WORD_BYTES, query, leading, out, bound)
+        if mask:
             other, asked = group + leading * WORD_BYTES, query + 8 * leading
-            nearest_of_group = add_distances(other, WORD_BYTES, asked, words - leading, out)
-        if slot + GROUP_PATCHES <= count:
-            least = min(least, nearest_of_group)
-        else:
-            # The rest of the last group is no patch's.
-            for place in range(slot, count):
-                least = min(least, distances[place])
-    return least
+            mask = add_distances(other, WORD_BYTES, asked, words - leading, out, bound)
+        # The rest of the last group is no patch's.
+        beyond = max(slot + GROUP_PATCHES - count, 0)
+        found |= mask & (np.uint64(2**GROUP_PATCHES - 1) >> np.uint64(beyond))
+    return bool(found)
 
 
 @kernel
@@ -170,16 +167,16 @@ def nearest(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
-        ahead = block_address(bases, blocks[min(place + 1, end - 1)], words)
+        ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
         slides = slides_of(address)
         for query in range(len(queries)):
             bound = max_distance
             if sizes[query] == limit:
                 bound = min(bound, distances[query, 0])
             texture = queries[query].ctypes.data
-            least = _block_distances(address, counts[place], texture, words, bound, of_block, ahead)
+            near = _compare(address, counts[place], texture, words, bound, of_block, ahead)
             ahead = 0
-            if least > bound:
+            if not near:
                 continue
             for slot in range(counts[place]):
                 bits = of_block[slot]
@@ -246,16 +243,14 @@ def nearest_of_each_slide(
             place = following[place]
             continue
         address = block_address(bases, blocks[place], words)
-        ahead = block_address(bases, blocks[min(place + 1, end - 1)], words)
+        ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
         slides = slides_of(address)
         patches = patches_of(address)
         for query in range(len(queries)):
             texture = queries[query].ctypes.data
-            least = _block_distances(
-                address, counts[place], texture, words, bounds[query], of_block, ahead
-            )
+            near = _compare(address, counts[place], texture, words, bounds[query], of_block, ahead)
             ahead = 0
-            if least > bounds[query]:
+            if not near:
                 continue
             for slot in range(counts[place]):
                 bits, slide = of_block[slot], slides[slot]

@@ -22,14 +22,19 @@ from slidekin_server.index.compiled import (
     Int64s,
     Words,
     add_distances,
+    changes,
     inlined,
     kernel,
+    lowest_bit,
     part,
+    popcount,
     prefetch,
+    reversed_bits,
 )
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     GROUP_PATCHES,
+    WINDOW_PATCHES,
     WORD_BYTES,
     block_address,
     keys_of,
@@ -41,6 +46,7 @@ from slidekin_server.index.memory import (
 
 _MAX_KEY = 2**63 - 1
 _FAR = 2**31 - 1
+_ALL = np.uint64(2**64 - 1)
 _BEYOND = -(2**63)
 """Stands for a seed that is greater than every key can be."""
 
@@ -78,23 +84,15 @@ def _with_room(keys: Int64s, hits: Int64s, size: int, steps: int) -> tuple[Int64
 
 
 @inlined
-def _keys_closed(
-    address: int, group: int, slot: int, key: int, stop_key: int, otherwise: int
-) -> int:
-    """Count the keys that a walk leaves behind in a group that it enters with ``key`` at ``slot``.
-
-    Returns ``otherwise`` where the group holds ``stop_key``, which is a key of the index.
-    """
-    keys = keys_of(address + 8 * group)
-    if keys[0] <= stop_key <= keys[GROUP_PATCHES - 1]:
-        return otherwise
-    closed = 0 if key == -1 else int(keys[slot - group] != key)
-    for lane in range(GROUP_PATCHES - 1):
-        closed += int(keys[lane] != keys[lane + 1])
-    return closed
+def _ask_for_group(address: int, slot: int, leading: int) -> None:
+    """Ask memory for the keys and leading words of the group that begins at a slot."""
+    prefetch(address + 8 * slot)
+    group = texture_at(address, slot)
+    for word in range(leading):
+        prefetch(group + word * WORD_BYTES)
 
 
-@inlined
+@part
 def _ask_for(address: int, begin: int, end: int, count: int, words: int) -> None:
     """Ask memory for a block's keys and leading words, from slot ``begin`` to ``end``.
 
@@ -103,38 +101,67 @@ def _ask_for(address: int, begin: int, end: int, count: int, words: int) -> None
     begin, end = max(begin, 0), min(end, count)
     begin -= begin % GROUP_PATCHES
     for slot in range(begin, end, GROUP_PATCHES):
-        prefetch(address + 8 * slot)
-    for word in range(leading_words(words)):
-        for slot in range(begin, end, GROUP_PATCHES):
-            prefetch(texture_at(address, slot) + word * WORD_BYTES)
+        _ask_for_group(address, slot, leading_words(words))
 
 
 @part
-def _compare_leading(
+def _compare(
     address: int,
     begin: int,
     end: int,
     query: int,
     words: int,
     threshold: int,
+    ahead: int,
+    ahead_begin: int,
+    ahead_end: int,
     distances: Int32s,
-    least_of_group: Int64s,
+    near: Words,
 ) -> None:
-    """Write distances by leading words, from slot ``begin``, where a group begins, to ``end``.
+    """Write distances and a bit for each patch within the threshold, from slot ``begin`` to ``end``.
 
-    Memory is asked for the rest of each group that these do not refuse, while others are compared.
+    Slots beside these that share a group with them may get theirs as well. Most groups are refused by their leading words. Distances of
+    these are less than they are, but beyond the threshold all the same, and no more is asked of
+    them. Memory is asked for the rest of each other group while more are compared, and group by
+    group for slots ``ahead_begin`` to ``ahead_end`` of the block at ``ahead``: more at once would
+    have to wait for each other.
     """
     leading = leading_words(words)
     distances[:] = 0
-    for slot in range(begin, end, GROUP_PATCHES):
+    near[:] = 0
+    for slot in range(begin - begin % GROUP_PATCHES, end, GROUP_PATCHES):
+        if ahead_begin < ahead_end:
+            _ask_for_group(ahead, ahead_begin, leading)
+            ahead_begin += GROUP_PATCHES
         group = texture_at(address, slot)
-        least = add_distances(group, WORD_BYTES, query, leading, distances.ctypes.data + 4 * slot)
-        least_of_group[slot // GROUP_PATCHES] = least
-        if least <= threshold:
+        out = distances.ctypes.data + 4 * slot
+        mask = add_distances(group, WORD_BYTES, query, leading, out, threshold)
+        if mask:
+            near[slot // WINDOW_PATCHES] |= mask << np.uint64(slot % WINDOW_PATCHES)
             for word in range(leading, words):
                 prefetch(group + word * WORD_BYTES)
             prefetch(slides_of(address).ctypes.data + 4 * slot)
             prefetch(patches_of(address).ctypes.data + 4 * slot)
+    for slot in range(ahead_begin, ahead_end, GROUP_PATCHES):
+        _ask_for_group(ahead, slot, leading)
+    asked = query + 8 * leading
+    for window in range(len(near)):
+        rest = near[window]
+        near[window] = 0
+        while rest:
+            within = np.uint64(lowest_bit(rest)) & ~np.uint64(GROUP_PATCHES - 1)
+            slot = window * WINDOW_PATCHES + np.int64(within)
+            other = texture_at(address, slot) + leading * WORD_BYTES
+            out = distances.ctypes.data + 4 * slot
+            mask = add_distances(other, WORD_BYTES, asked, words - leading, out, threshold)
+            near[window] |= mask << within
+            rest &= ~(np.uint64(2**GROUP_PATCHES - 1) << within)
+
+
+@inlined
+def _bits(begin: int, end: int) -> np.uint64:
+    """Return a word with bits ``begin`` to ``end`` set, of which there must be one."""
+    return (_ALL >> np.uint64(64 - (end - begin))) << np.uint64(begin)
 
 
 @part
@@ -150,39 +177,37 @@ def _walk(
     slot: int,
     direction: int,
     steps: int,
-    only_key: int,
+    key: int,
     stop_key: int,
     threshold: int,
     distances: Int32s,
-    least_of_group: Int64s,
+    near: Words,
     found_keys: Int64s,
     found: Int64s,
     size: int,
 ) -> int:
     """Walk from a slot upward (direction 1) or downward (-1) until a reason to stop.
 
-    ``query`` is the address of the query's texture. With ``only_key`` >= 0 any other key is a
-    reason to stop, and so is ``stop_key``: the accepted key that is nearest in this direction, thus
-    the first that the walk could come to. A key's patches are a run of slots. Of equal distances
-    the first in order of insertion counts: walking downward that is the last one met.
+    ``query`` is the address of the query's texture. The walk comes from ``key``, and stops when it
+    has left ``steps`` keys behind, that one included. Another reason to stop is ``stop_key``: the
+    accepted key that is nearest in this direction, thus the first that the walk could come to. A
+    key's patches are a run of slots. Of equal distances the first in order of insertion counts:
+    walking downward that is the last one met.
 
-    Most groups are refused by their leading words. Distances of these are less than they are, but
-    beyond the threshold all the same, and no more is asked of them.
+    The walk goes from one patch within the threshold to the next; the keys between them are counted
+    as bits of a word, which stands for a window of the block.
 
-    ``distances`` and ``least_of_group`` are for use here: an entry for each patch and each group of
-    a block. Hits are added to ``found_keys`` and ``found`` (distance, slide, patch), which hold
-    ``size`` and have room.
+    ``distances`` and ``near`` are for use here: an entry for each patch and each window of a block.
+    Hits are added to ``found_keys`` and ``found`` (distance, slide, patch), which hold ``size`` and
+    have room.
 
     Returns:
         How many they hold then.
     """
-    key = -1
     best, best_address, best_slot = _FAR, 0, 0
     slack = 0 if direction == 1 else 1
-    leading = leading_words(words)
-    # A whole group without a hit is passed at once; that needs each of its patches to count.
-    passing = len(admitted) == 0 and only_key < 0
-    while 0 <= place < len(blocks) and steps > 0:
+    stopped = False
+    while 0 <= place < len(blocks) and not stopped:
         if len(skip) and skip[place] != place:
             place = skip[place]
             if direction == 1:
@@ -193,81 +218,117 @@ def _walk(
         address = block_address(bases, blocks[place], words)
         keys = keys_of(address)
         count = counts[place]
-        # The block's groups that the steps left may come to; most keys have one patch.
+        # The slots that the steps left may come to; most keys have one patch.
         if direction == 1:
             begin, end = slot, min(slot + steps, count)
         else:
             begin, end = max(slot + 1 - steps, 0), slot + 1
-        begin -= begin % GROUP_PATCHES
-        end = min(end + -end % GROUP_PATCHES, count)
-        # What the walk needs of the block that comes next is asked for meanwhile.
-        following = place + direction
-        rest = steps - (end - begin)
-        if rest > 0 and 0 <= following < len(blocks):
-            beyond = block_address(bases, blocks[following], words)
-            first = 0 if direction == 1 else counts[following] - rest
-            _ask_for(beyond, first, first + rest, counts[following], words)
-        _compare_leading(address, begin, end, query, words, threshold, distances, least_of_group)
-        stop = end if direction == 1 else begin - 1
-        while slot != stop:
-            group = slot - slot % GROUP_PATCHES
-            least = least_of_group[group // GROUP_PATCHES]
-            if least <= threshold:
-                other = texture_at(address, group) + leading * WORD_BYTES
-                asked, out = query + 8 * leading, distances.ctypes.data + 4 * group
-                least = add_distances(other, WORD_BYTES, asked, words - leading, out)
-            whole = slot == group if direction == 1 else slot == group + GROUP_PATCHES - 1
-            whole &= group + GROUP_PATCHES <= count
-            closed = steps
-            if passing and whole and least > threshold and best > threshold:
-                closed = _keys_closed(address, group, slot, key, stop_key, steps)
-            if closed < steps:
-                steps -= closed
-                slot += direction * GROUP_PATCHES
-                key, best = keys[slot - direction], _FAR
-                continue
-            beyond_group = min(group + GROUP_PATCHES, count) if direction == 1 else group - 1
-            while slot != beyond_group:
-                if len(admitted) == 0 or admitted[slides_of(address)[slot]]:
-                    if keys[slot] != key:
-                        if key != -1:
-                            if best <= threshold:
-                                _write(found_keys, found, size, key, best, best_address, best_slot)
-                                size += 1
-                            steps -= 1
+        # What the walk needs of the block after the next is asked for meanwhile.
+        ahead, ahead_begin, ahead_end = 0, 0, 0
+        after = place + 2 * direction
+        if 0 <= after < len(blocks):
+            rest = steps - (end - begin) - counts[place + direction]
+            if rest > 0:
+                ahead = block_address(bases, blocks[after], words)
+                if direction == -1:
+                    ahead_begin = max(counts[after] - rest, 0)
+                    ahead_begin -= ahead_begin % GROUP_PATCHES
+                ahead_end = min(ahead_begin + rest, counts[after])
+        _compare(
+            address, begin, end, query, words, threshold,
+            ahead, ahead_begin, ahead_end, distances, near,
+        )  # fmt: skip
+        while begin < end and not stopped:
+            window = (begin if direction == 1 else end - 1) // WINDOW_PATCHES
+            first = window * WINDOW_PATCHES
+            low, high = max(begin, first), min(end, first + WINDOW_PATCHES)
+            if direction == 1:
+                begin = high
+            else:
+                end = low
+            if keys[low] <= stop_key <= keys[high - 1]:
+                stopped = True
+                if direction == 1:
+                    high = low + np.searchsorted(keys[low:high], stop_key)
+                else:
+                    low += np.searchsorted(keys[low:high], stop_key, side="right")
+                if low == high:
+                    break
+            hits = near[window]
+            changed = np.uint64(0)
+            if len(admitted) == 0:
+                group = low - low % GROUP_PATCHES
+                for slot in range(group, high, GROUP_PATCHES):
+                    mask = changes(keys.ctypes.data + 8 * slot)
+                    if slot > low:
+                        mask |= np.uint64(keys[slot] != keys[slot - 1])
+                    changed |= mask << np.uint64(slot - first)
+                if direction == -1:
+                    changed >>= np.uint64(1)
+                nearest = low if direction == 1 else high - 1
+                bit = np.uint64(1) << np.uint64(nearest - first)
+                changed &= ~bit
+                if keys[nearest] != key:
+                    changed |= bit
+                key = keys[high - 1] if direction == 1 else keys[low]
+            else:
+                slides = slides_of(address)
+                for turn in range(high - low):
+                    slot = low + turn if direction == 1 else high - 1 - turn
+                    bit = np.uint64(1) << np.uint64(slot - first)
+                    if not admitted[slides[slot]]:
+                        hits &= ~bit
+                    elif keys[slot] != key:
+                        changed |= bit
                         key = keys[slot]
+            live = _bits(low - first, high - first)
+            hits &= live
+            changed &= live
+            # From here on the lowest bit is the slot that the walk comes to first.
+            if direction == -1:
+                hits, changed = reversed_bits(hits), reversed_bits(changed)
+            while hits:
+                at = np.int64(lowest_bit(hits))
+                passed = changed & (_ALL >> np.uint64(63 - at))
+                if passed:
+                    if best != _FAR:
+                        _write(found_keys, found, size, best, best_address, best_slot)
+                        size += 1
                         best = _FAR
-                        if steps == 0 or key == stop_key:
-                            return size
-                        if only_key >= 0 and key != only_key:
-                            return size
-                    bits = distances[slot]
-                    if bits < best + slack:
-                        best, best_address, best_slot = bits, address, slot
-                slot += direction
+                    steps -= np.int64(popcount(passed))
+                    if steps <= 0:
+                        return size
+                    changed ^= passed
+                slot = first + at if direction == 1 else first + WINDOW_PATCHES - 1 - at
+                if distances[slot] < best + slack:
+                    best, best_address, best_slot = distances[slot], address, slot
+                hits &= hits - np.uint64(1)
+            if changed:
+                if best != _FAR:
+                    _write(found_keys, found, size, best, best_address, best_slot)
+                    size += 1
+                    best = _FAR
+                steps -= np.int64(popcount(changed))
+                if steps <= 0:
+                    return size
+        slot = end if direction == 1 else begin - 1
         if slot < 0 or slot == count:
             place += direction
             if direction == 1:
                 slot = 0
             elif place >= 0:
                 slot = counts[place] - 1
-    if key != -1 and best <= threshold:
-        _write(found_keys, found, size, key, best, best_address, best_slot)
+    if best != _FAR:
+        _write(found_keys, found, size, best, best_address, best_slot)
         size += 1
     return size
 
 
 @inlined
 def _write(
-    found_keys: Int64s,
-    found: Int64s,
-    size: int,
-    key: int,
-    distance: int,
-    address: int,
-    slot: int,
+    found_keys: Int64s, found: Int64s, size: int, distance: int, address: int, slot: int
 ) -> None:
-    found_keys[size] = key
+    found_keys[size] = keys_of(address)[slot]
     found[size, 0] = distance
     found[size, 1] = slides_of(address)[slot]
     found[size, 2] = patches_of(address)[slot]
@@ -304,10 +365,15 @@ def _look_up_seeds(
         if seed != _BEYOND:
             place, slot = lower_bound(first_keys, blocks, counts, bases, words, seed)
         if place < len(blocks):
-            address = block_address(bases, blocks[place], words)
-            _ask_for(
-                address, slot - predecessor_steps, slot + successor_steps, counts[place], words
-            )
+            # The walks ask for what they need after two blocks.
+            for near_by in range(max(place - 1, 0), min(place + 2, len(blocks))):
+                begin, end = slot - predecessor_steps, slot + successor_steps
+                if near_by < place:
+                    begin, end = begin + counts[near_by], counts[near_by]
+                elif near_by > place:
+                    begin, end = 0, end - counts[place]
+                address = block_address(bases, blocks[near_by], words)
+                _ask_for(address, begin, end, counts[near_by], words)
         starts[turn, 0], starts[turn, 1], starts[turn, 2] = seed, place, slot
     return starts
 
@@ -363,7 +429,7 @@ def guided_hits(
     keys = np.empty(4 * steps, dtype=np.int64)
     hits = np.empty((4 * steps, 3), dtype=np.int64)
     distances = np.empty(BLOCK_PATCHES, dtype=np.int32)
-    least_of_group = np.empty(BLOCK_PATCHES // GROUP_PATCHES, dtype=np.int64)
+    near = np.empty(-(-BLOCK_PATCHES // WINDOW_PATCHES), dtype=np.uint64)
     starts = _look_up_seeds(
         first_keys, blocks, counts, bases, words, query_key, spacing, seeds,
         successor_steps, predecessor_steps,
@@ -391,7 +457,7 @@ def guided_hits(
                 size = _walk(
                     blocks, counts, bases, words, texture, admitted, following,
                     low_place, low_slot, 1, 1, seed, _accepted_from(keys, size, seed),
-                    threshold, distances, least_of_group, keys, hits, size,
+                    threshold, distances, near, keys, hits, size,
                 )  # fmt: skip
         low_slot -= 1
         if low_slot < 0:
@@ -399,13 +465,13 @@ def guided_hits(
             low_slot = counts[low_place] - 1 if low_place >= 0 else 0
         size = _walk(
             blocks, counts, bases, words, texture, admitted, preceding,
-            low_place, low_slot, -1, predecessor_steps, -1, _accepted_up_to(keys, size, last),
-            threshold, distances, least_of_group, keys, hits, size,
+            low_place, low_slot, -1, predecessor_steps + 1, -1, _accepted_up_to(keys, size, last),
+            threshold, distances, near, keys, hits, size,
         )  # fmt: skip
         size = _walk(
             blocks, counts, bases, words, texture, admitted, following,
-            high_place, high_slot, 1, successor_steps, -1, _accepted_from(keys, size, first),
-            threshold, distances, least_of_group, keys, hits, size,
+            high_place, high_slot, 1, successor_steps + 1, -1, _accepted_from(keys, size, first),
+            threshold, distances, near, keys, hits, size,
         )  # fmt: skip
     return _sorted_by_distance(keys[:size], hits[:size], 64 * words)
 

@@ -38,6 +38,8 @@ BLOCK_PATCHES: Final = 120
 groups, but no power of two: the words of one texture would then share few places of a cache."""
 GROUP_PATCHES: Final = 8
 """Patches that are compared at once: as many as a vector has words."""
+WINDOW_PATCHES: Final = 64
+"""Patches of which a word has a bit each."""
 WORD_BYTES: Final = 8 * BLOCK_PATCHES
 """From one word of a texture to the next."""
 FILL_PATCHES: Final = 104

@@ -22,7 +22,7 @@ from slidekin_server.values import Bag, PatchCodes
 ORACLE_MOST_PATCHES = 1_000_000
 """Ten million patches as Python objects would need more than 5 GiB."""
 _LIMIT = 100
-_READ_BYTES = 8 * leading_words(TEXTURE_BITS // 64)
+_READ_BYTES = 8 * leading_words(TEXTURE_BITS // 64, DEFAULT.hamming_threshold_bits)
 """What the engine reads of every texture; of most it reads no more."""
 _AGAIN, _EVERY = 30, 10
 """Times that a query is repeated, of every tenth."""

@@ -153,7 +153,7 @@ def _emit_distances(  # noqa: PLR0917 - an instruction's operands
 
 
 def _add_distances() -> Callable[[int, int, int, int, int, int], np.uint64]:
-    def typing(
+    def typing(  # noqa: PLR0917
         _context: Any,  # noqa: ANN401
         group: types.Type,
         stride: types.Type,
@@ -174,17 +174,19 @@ add_distances = _add_distances()
 """Count the bits in which words of each texture of a group differ from the query's.
 
 Takes where the group's first word of them lies, at a cache line, the bytes from there to the next
-word, where the query's first word of them lies, the number of words, what to add the counts to: the
-address of eight int32, and a bound. Returns a bit for each texture whose sum is not beyond the bound.
-A word of all eight takes one load, one exclusive or and one count where the processor counts bits of
-vectors; elsewhere LLVM makes the best of it.
+word, where the query's first word of them lies, the number of words, what to add the counts to (the
+address of eight int32), and a bound. Returns a bit for each texture whose sum is not beyond the
+bound. A word of all eight takes one load, one exclusive or and one count where the processor counts
+bits of vectors; elsewhere LLVM makes the best of it.
 """
 
 
 def _emit_changes(builder: ir.IRBuilder, group: ir.Value) -> ir.Value:
     vector = builder.load(builder.inttoptr(group, _VECTOR.as_pointer()), align=64)
     before = ir.Constant(ir.VectorType(_HALF, _LANES), [0, *range(_LANES - 1)])
-    return _mask(builder, builder.icmp_unsigned("!=", vector, builder.shuffle_vector(vector, vector, before)))
+    return _mask(
+        builder, builder.icmp_unsigned("!=", vector, builder.shuffle_vector(vector, vector, before))
+    )
 
 
 changes: Callable[[int], np.uint64] = _instruction(types.uint64, _emit_changes)

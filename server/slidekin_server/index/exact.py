@@ -95,31 +95,38 @@ def _offer(
 
 @inlined
 def _compare(
-    address: int, count: int, query: int, words: int, bound: int, distances: Int32s, ahead: int
+    address: int,
+    count: int,
+    query: int,
+    words: int,
+    bound: int,
+    leading: int,
+    distances: Int32s,
+    ahead: int,
+    ahead_leading: int,
 ) -> bool:
     """Write the distances of a block's patches to a query; say whether one is not beyond ``bound``.
 
-    Distances beyond it may be less than they are: a group whose leading words are too far away
+    Distances beyond it may be less than they are: a group whose ``leading`` words are too far away
     already is not compared further. With ``ahead``, the address of a block that comes soon, memory
-    is asked for its leading words.
+    is asked for so many words of its textures.
     """
     found = np.uint64(0)
     distances[:] = 0
-    leading = leading_words(words)
     for slot in range(0, count, GROUP_PATCHES):
         group = texture_at(address, slot)
         out = distances.ctypes.data + 4 * slot
         if ahead:
             there = texture_at(ahead, slot)
-            for word in range(leading):
+            for word in range(ahead_leading):
                 prefetch(there + word * WORD_BYTES)
-        mask = add_distances(group, WORD_BYTES, query, leading, out, bound)
-        if mask:
-            other, asked = group + leading * WORD_BYTES, query + 8 * leading
-            mask = add_distances(other, WORD_BYTES, asked, words - leading, out, bound)
+        within = add_distances(group, WORD_BYTES, query, leading, out, bound)
+        if within:
+            rest, asked = group + leading * WORD_BYTES, query + 8 * leading
+            within = add_distances(rest, WORD_BYTES, asked, words - leading, out, bound)
         # The rest of the last group is no patch's.
         beyond = max(slot + GROUP_PATCHES - count, 0)
-        found |= mask & (np.uint64(2**GROUP_PATCHES - 1) >> np.uint64(beyond))
+        found |= within & (np.uint64(2**GROUP_PATCHES - 1) >> np.uint64(beyond))
     return bool(found)
 
 
@@ -161,6 +168,12 @@ def nearest(
     """
     limit = distances.shape[1]
     of_block = np.empty(BLOCK_PATCHES, dtype=np.int32)
+    bounds = np.full(len(queries), max_distance, dtype=np.int64)
+    leading = np.full(len(queries), leading_words(words, max_distance), dtype=np.int64)
+    for query in range(len(queries)):
+        if sizes[query] == limit:
+            bounds[query] = min(max_distance, distances[query, 0])
+            leading[query] = leading_words(words, bounds[query])
     place = begin
     while place < end:
         if len(following) and following[place] != place:
@@ -168,19 +181,19 @@ def nearest(
             continue
         address = block_address(bases, blocks[place], words)
         ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
+        most_leading = leading.max()
         slides = slides_of(address)
         for query in range(len(queries)):
-            bound = max_distance
-            if sizes[query] == limit:
-                bound = min(bound, distances[query, 0])
-            texture = queries[query].ctypes.data
-            near = _compare(address, counts[place], texture, words, bound, of_block, ahead)
+            near = _compare(
+                address, counts[place], queries[query].ctypes.data, words, bounds[query],
+                leading[query], of_block, ahead, most_leading,
+            )  # fmt: skip
             ahead = 0
             if not near:
                 continue
             for slot in range(counts[place]):
                 bits = of_block[slot]
-                if bits > bound or (len(admitted) and not admitted[slides[slot]]):
+                if bits > bounds[query] or (len(admitted) and not admitted[slides[slot]]):
                     continue
                 order = (np.int64(slides[slot]) << 32) | patches_of(address)[slot]
                 sizes[query] = _offer(
@@ -193,7 +206,8 @@ def nearest(
                     keys_of(address)[slot],
                 )
                 if sizes[query] == limit:
-                    bound = min(max_distance, distances[query, 0])
+                    bounds[query] = min(max_distance, distances[query, 0])
+            leading[query] = leading_words(words, bounds[query])
         place += 1
 
 
@@ -235,7 +249,9 @@ def nearest_of_each_slide(
     # By query and distance: slides whose nearest patch lies there. `kept` counts those in reach.
     slides_at = np.zeros((len(queries), 64 * words + 1), dtype=np.int32)
     kept = np.zeros(len(queries), dtype=np.int64)
-    bounds = np.full(len(queries), min(max_distance, 64 * words), dtype=np.int64)
+    furthest = min(max_distance, 64 * words)
+    bounds = np.full(len(queries), furthest, dtype=np.int64)
+    leading = np.full(len(queries), leading_words(words, furthest), dtype=np.int64)
     of_block = np.empty(BLOCK_PATCHES, dtype=np.int32)
     place = begin
     while place < end:
@@ -244,11 +260,14 @@ def nearest_of_each_slide(
             continue
         address = block_address(bases, blocks[place], words)
         ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
+        most_leading = leading.max()
         slides = slides_of(address)
         patches = patches_of(address)
         for query in range(len(queries)):
-            texture = queries[query].ctypes.data
-            near = _compare(address, counts[place], texture, words, bounds[query], of_block, ahead)
+            near = _compare(
+                address, counts[place], queries[query].ctypes.data, words, bounds[query],
+                leading[query], of_block, ahead, most_leading,
+            )  # fmt: skip
             ahead = 0
             if not near:
                 continue
@@ -270,4 +289,5 @@ def nearest_of_each_slide(
                 while kept[query] - slides_at[query, bounds[query]] >= limit:
                     kept[query] -= slides_at[query, bounds[query]]
                     bounds[query] -= 1
+            leading[query] = leading_words(words, bounds[query])
         place += 1

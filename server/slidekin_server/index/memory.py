@@ -19,6 +19,7 @@ segment addresses; blocks are known by number.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -38,8 +39,6 @@ BLOCK_PATCHES: Final = 120
 groups, but no power of two: the words of one texture would then share few places of a cache."""
 GROUP_PATCHES: Final = 8
 """Patches that are compared at once: as many as a vector has words."""
-WINDOW_PATCHES: Final = 64
-"""Patches of which a word has a bit each."""
 WORD_BYTES: Final = 8 * BLOCK_PATCHES
 """From one word of a texture to the next."""
 FILL_PATCHES: Final = 104
@@ -131,13 +130,16 @@ def texture_at(address: int, slot: int) -> int:
 
 
 @inlined
-def leading_words(words: int) -> int:
-    """Say how many words of a texture are compared first: three eighths of them.
+def leading_words(words: int, bound: int) -> int:
+    """Say how many words of a texture are best compared first, to find those within a bound.
 
-    Textures of other tissue differ in about half of their bits, so that these refuse most of what
-    lies beyond the default threshold, an eighth of the bits.
+    So many that a texture which differs in half of its bits, as those of other tissue about do, is
+    beyond the bound by them alone: half of their bits, less three and a half standard deviations.
     """
-    return (3 * words + 7) // 8
+    leading = 1
+    while leading < words and 32 * leading - 14 * math.sqrt(leading) <= bound:
+        leading += 1
+    return leading
 
 
 @inlined

@@ -1,0 +1,353 @@
+"""One walk of the guided search: from a place through the keys above it or below, compiled.
+
+Patches lie sorted in blocks with their textures side by side: after one look-up a walk goes through
+block after block. The leading words of all textures that it may come to in a block are compared
+first; they refuse most. Then it goes from one patch within the threshold to the next, and the keys
+between them are counted as bits of a word.
+"""
+
+# Compiled functions branch where a call would cost or need a copy.
+# ruff: noqa: C901, PLR0912, PLR0915, PLR0917
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from slidekin_server.index.compiled import (
+    Bytes,
+    Int32s,
+    Int64s,
+    Words,
+    add_distances,
+    changes,
+    inlined,
+    lowest_bit,
+    part,
+    popcount,
+    prefetch,
+    reversed_bits,
+)
+from slidekin_server.index.memory import (
+    BLOCK_PATCHES,
+    GROUP_PATCHES,
+    WORD_BYTES,
+    block_address,
+    keys_of,
+    patches_of,
+    slides_of,
+    texture_at,
+)
+
+UP, DOWN = 1, -1
+_WINDOW_PATCHES = 64
+"""Patches of which a word has a bit each."""
+_WINDOWS = -(-BLOCK_PATCHES // _WINDOW_PATCHES)
+_FAR = 2**31 - 1
+_ALL = np.uint64(2**64 - 1)
+_ONE = np.uint64(1)
+
+
+class Blocks(NamedTuple):
+    """The blocks of one version in order of their patches."""
+
+    numbers: Int32s
+    counts: Int32s
+    bases: Int64s
+    """Addresses of the arena's segments."""
+    words: int
+    """Words a texture."""
+
+
+class Question(NamedTuple):
+    """What is looked for, and where it may be found."""
+
+    texture: int
+    """Address of the query's texture."""
+    threshold: int
+    """Largest distance of a hit, in bits."""
+    leading: int
+    """Words of a texture that are compared first."""
+    admitted: Bytes
+    """Bitmap by slide number; empty where every slide is admitted."""
+
+
+class Comparison(NamedTuple):
+    """What comparing a block with the query leaves behind; made once and used for every block."""
+
+    distances: Int32s
+    """Of each patch; too little where the leading words refused it."""
+    near: Words
+    """A bit for each patch within the threshold, by window."""
+
+
+class Found(NamedTuple):
+    """Where hits are written to."""
+
+    keys: Int64s
+    rows: Int64s
+    """Distance, slide number and patch index of each."""
+
+
+@part
+def new_comparison() -> Comparison:
+    """Make room for comparing a block."""
+    return Comparison(np.empty(BLOCK_PATCHES, dtype=np.int32), np.empty(_WINDOWS, dtype=np.uint64))
+
+
+@inlined
+def _ask_for_group(address: int, slot: int, leading: int) -> None:
+    """Ask memory for the keys and leading words of the group that begins at a slot."""
+    prefetch(address + 8 * slot)
+    group = texture_at(address, slot)
+    for word in range(leading):
+        prefetch(group + word * WORD_BYTES)
+
+
+@part
+def ask_for(blocks: Blocks, place: int, begin: int, end: int, leading: int) -> None:
+    """Ask memory for a block's keys and leading words, from slot ``begin`` to ``end``.
+
+    Slots that the block does not have are left out.
+    """
+    address = block_address(blocks.bases, blocks.numbers[place], blocks.words)
+    begin, end = max(begin, 0), min(end, blocks.counts[place])
+    for slot in range(begin - begin % GROUP_PATCHES, end, GROUP_PATCHES):
+        _ask_for_group(address, slot, leading)
+
+
+@part
+def _compare(
+    address: int,
+    begin: int,
+    end: int,
+    words: int,
+    question: Question,
+    ahead: int,
+    ahead_begin: int,
+    ahead_end: int,
+    comparison: Comparison,
+) -> None:
+    """Compare a block's patches from slot ``begin`` to ``end`` with the query.
+
+    Others that share a group with them are compared as well. Memory is asked for what remains of a
+    texture while leading words of more are compared, and group by group for slots ``ahead_begin``,
+    where a group begins, to ``ahead_end`` of the block at ``ahead``: asked for all at once, they
+    would wait for each other.
+    """
+    distances, near = comparison.distances, comparison.near
+    leading = question.leading
+    distances[:] = 0
+    near[:] = 0
+    for slot in range(begin - begin % GROUP_PATCHES, end, GROUP_PATCHES):
+        if ahead_begin < ahead_end:
+            _ask_for_group(ahead, ahead_begin, leading)
+            ahead_begin += GROUP_PATCHES
+        group = texture_at(address, slot)
+        out = distances.ctypes.data + 4 * slot
+        within = add_distances(
+            group, WORD_BYTES, question.texture, leading, out, question.threshold
+        )
+        if within:
+            near[slot // _WINDOW_PATCHES] |= within << np.uint64(slot % _WINDOW_PATCHES)
+            for word in range(leading, words):
+                prefetch(group + word * WORD_BYTES)
+            prefetch(slides_of(address).ctypes.data + 4 * slot)
+            prefetch(patches_of(address).ctypes.data + 4 * slot)
+    for slot in range(ahead_begin, ahead_end, GROUP_PATCHES):
+        _ask_for_group(ahead, slot, leading)
+    asked = question.texture + 8 * leading
+    for window in range(_WINDOWS):
+        undecided = near[window]
+        near[window] = 0
+        while undecided:
+            lane = int(np.int64(lowest_bit(undecided)))
+            lane -= lane % GROUP_PATCHES
+            slot = window * _WINDOW_PATCHES + lane
+            rest = texture_at(address, slot) + leading * WORD_BYTES
+            out = distances.ctypes.data + 4 * slot
+            within = add_distances(
+                rest, WORD_BYTES, asked, words - leading, out, question.threshold
+            )
+            near[window] |= within << np.uint64(lane)
+            undecided &= ~_bits(lane, lane + GROUP_PATCHES)
+
+
+@inlined
+def _bits(begin: int, end: int) -> np.uint64:
+    """Return a word with bits ``begin`` to ``end`` set, of which there must be one."""
+    return (_ALL >> np.uint64(64 - (end - begin))) << np.uint64(begin)
+
+
+@inlined
+def _changed_keys(
+    keys: Int64s, first: int, low: int, high: int, direction: int, key: int
+) -> np.uint64:
+    """Return a bit for each slot that a walk comes to from another key, and others below and above.
+
+    The walk goes over slots ``low`` to ``high`` of the window that begins at slot ``first``, and
+    comes from ``key``.
+    """
+    changed = np.uint64(0)
+    for slot in range(low - low % GROUP_PATCHES, high, GROUP_PATCHES):
+        found = changes(keys.ctypes.data + 8 * slot)
+        if slot > low:
+            found |= np.uint64(keys[slot] != keys[slot - 1])
+        changed |= found << np.uint64(slot - first)
+    nearest = low
+    if direction == DOWN:
+        changed >>= _ONE
+        nearest = high - 1
+    entered = _ONE << np.uint64(nearest - first)
+    return changed | entered if keys[nearest] != key else changed & ~entered
+
+
+@part
+def walk(
+    blocks: Blocks,
+    question: Question,
+    skip: Int32s,
+    place: int,
+    slot: int,
+    direction: int,
+    steps: int,
+    key: int,
+    stop_key: int,
+    comparison: Comparison,
+    found: Found,
+    size: int,
+) -> int:
+    """Walk from a slot until a reason to stop.
+
+    One is that ``steps`` keys are left behind, ``key`` among them, from which the walk comes: -1
+    where it does not come from any, and stands for a step of its own then. The other is
+    ``stop_key``: the accepted key that is nearest in this direction, thus the first that the walk
+    could come to.
+
+    A key's patches are a run of slots, of which the nearest to the query counts. Of equal distances
+    the first in order of insertion does: walking downward that is the last one met.
+
+    Args:
+        blocks: The blocks to walk through.
+        question: What is looked for.
+        skip: Per place the next block in this direction with an admitted patch; empty to look into
+            all blocks.
+        place: Of the block to begin in.
+        slot: Within that block.
+        direction: `UP` or `DOWN`.
+        steps: See above.
+        key: See above.
+        stop_key: See above; -1 where there is none.
+        comparison: For use here.
+        found: Where hits are added; it has room for ``steps`` more.
+        size: How many it holds.
+
+    Returns:
+        How many it holds then.
+    """
+    best, best_address, best_slot = _FAR, 0, 0
+    slack = 0 if direction == UP else 1
+    counts, words = blocks.counts, blocks.words
+    stopped = False
+    while 0 <= place < len(counts) and not stopped:
+        if len(skip) and skip[place] != place:
+            place = skip[place]
+            if direction == UP:
+                slot = 0
+            elif place >= 0:
+                slot = counts[place] - 1
+            continue
+        address = block_address(blocks.bases, blocks.numbers[place], words)
+        keys = keys_of(address)
+        # The slots that the steps left may come to; most keys have one patch.
+        if direction == UP:
+            begin, end = slot, min(slot + steps, counts[place])
+        else:
+            begin, end = max(slot + 1 - steps, 0), slot + 1
+        # What the walk needs of the block after the next one.
+        ahead, ahead_begin, ahead_end = 0, 0, 0
+        after = place + 2 * direction
+        if 0 <= after < len(counts):
+            rest = steps - (end - begin) - counts[place + direction]
+            if rest > 0:
+                ahead = block_address(blocks.bases, blocks.numbers[after], words)
+                if direction == DOWN:
+                    ahead_begin = max(counts[after] - rest, 0)
+                    ahead_begin -= ahead_begin % GROUP_PATCHES
+                ahead_end = min(ahead_begin + rest, counts[after])
+        _compare(address, begin, end, words, question, ahead, ahead_begin, ahead_end, comparison)
+        while begin < end and not stopped:
+            window = (begin if direction == UP else end - 1) // _WINDOW_PATCHES
+            first = window * _WINDOW_PATCHES
+            low, high = max(begin, first), min(end, first + _WINDOW_PATCHES)
+            if direction == UP:
+                begin = high
+            else:
+                end = low
+            if keys[low] <= stop_key <= keys[high - 1]:
+                stopped = True
+                if direction == UP:
+                    high = low + np.searchsorted(keys[low:high], stop_key)
+                else:
+                    low += np.searchsorted(keys[low:high], stop_key, side="right")
+                if low == high:
+                    break
+            near = comparison.near[window]
+            if len(question.admitted) == 0:
+                changed = _changed_keys(keys, first, low, high, direction, key)
+                key = keys[high - 1] if direction == UP else keys[low]
+            else:
+                changed = np.uint64(0)
+                slides = slides_of(address)
+                for turn in range(high - low):
+                    slot = low + turn if direction == UP else high - 1 - turn
+                    bit = _ONE << np.uint64(slot - first)
+                    if not question.admitted[slides[slot]]:
+                        near &= ~bit
+                    elif keys[slot] != key:
+                        changed |= bit
+                        key = keys[slot]
+            between = _bits(low - first, high - first)
+            near &= between
+            changed &= between
+            # From here on the lowest bit is the slot that the walk comes to first.
+            if direction == DOWN:
+                near, changed = reversed_bits(near), reversed_bits(changed)
+            while near | changed:
+                # To the next patch within the threshold; without one, to the end of the window.
+                lane = int(np.int64(lowest_bit(near))) if near else 63
+                passed = changed & _bits(0, lane + 1)
+                if passed:
+                    changed ^= passed
+                    if best != _FAR:
+                        _write(found, size, best, best_address, best_slot)
+                        size += 1
+                        best = _FAR
+                    steps -= int(np.int64(popcount(passed)))
+                    if steps <= 0:
+                        return size
+                if near:
+                    slot = first + (lane if direction == UP else _WINDOW_PATCHES - 1 - lane)
+                    if comparison.distances[slot] < best + slack:
+                        best, best_address, best_slot = comparison.distances[slot], address, slot
+                    near &= near - _ONE
+        slot = end if direction == UP else begin - 1
+        if slot < 0 or slot == counts[place]:
+            place += direction
+            if direction == UP:
+                slot = 0
+            elif place >= 0:
+                slot = counts[place] - 1
+    if best != _FAR:
+        _write(found, size, best, best_address, best_slot)
+        size += 1
+    return size
+
+
+@inlined
+def _write(found: Found, size: int, distance: int, address: int, slot: int) -> None:
+    found.keys[size] = keys_of(address)[slot]
+    found.rows[size, 0] = distance
+    found.rows[size, 1] = slides_of(address)[slot]
+    found.rows[size, 2] = patches_of(address)[slot]

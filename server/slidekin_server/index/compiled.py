@@ -1,7 +1,8 @@
 """What compiled code is made of: decorators, names of arrays, instructions Numba does not offer.
 
 Numba keeps compiled functions in files and compiles anew when a function's own file changed, not
-when a file changed that it calls into. After a change here or in ``memory`` delete ``__pycache__``.
+when a file changed that it calls into. After a change here, in ``memory`` or in ``walk`` delete
+``__pycache__``.
 """
 
 from __future__ import annotations

@@ -65,6 +65,15 @@ StepOption = Annotated[
     int, typer.Option(min=1, max=8, help="Patches that a network takes in one step.")
 ]
 DecodersOption = Annotated[int, typer.Option(min=1, help="Processes that decode images.")]
+ResponseCacheOption = Annotated[
+    int, typer.Option(min=0, help="Cache of the networks' answers; 0: none.")
+]
+TraceUrlOption = Annotated[
+    str,
+    typer.Option(
+        help="Collector of traces, by OTLP over HTTP: http://HOST:4318/v1/traces. Empty: none."
+    ),
+]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: a free port.")]
 FixedPortOption = Annotated[int, typer.Option(min=1, max=65535)]
 
@@ -84,15 +93,8 @@ def run(
     threads: ThreadsOption = 0,
     images_per_forward: StepOption = 1,
     decoder_instances: DecodersOption = 1,
-    response_cache_mib: Annotated[
-        int, typer.Option(min=0, help="Cache of the networks' answers; 0: none.")
-    ] = 0,
-    trace_url: Annotated[
-        str,
-        typer.Option(
-            help="Collector of traces, by OTLP over HTTP: http://HOST:4318/v1/traces. Empty: none."
-        ),
-    ] = "",
+    response_cache_mib: ResponseCacheOption = 0,
+    trace_url: TraceUrlOption = "",
     ready_timeout_s: Annotated[float, typer.Option(help="Time for all models to load.")] = 180,
     lifeline: Annotated[
         bool, typer.Option("--lifeline", help="End, too, when standard input is closed.")
@@ -189,9 +191,7 @@ def serve(
     threads: ThreadsOption = 0,
     images_per_forward: StepOption = 1,
     decoder_instances: DecodersOption = 1,
-    response_cache_mib: Annotated[
-        int, typer.Option(min=0, help="Cache of the networks' answers; 0: none.")
-    ] = 0,
+    response_cache_mib: ResponseCacheOption = 0,
     max_connection_age_s: Annotated[
         int,
         typer.Option(
@@ -199,12 +199,7 @@ def serve(
             help="Callers connect anew after that, and find servers that came since; 0: never.",
         ),
     ] = 0,
-    trace_url: Annotated[
-        str,
-        typer.Option(
-            help="Collector of traces, by OTLP over HTTP: http://HOST:4318/v1/traces. Empty: none."
-        ),
-    ] = "",
+    trace_url: TraceUrlOption = "",
 ) -> None:
     """Become the server, as the command of a container."""
     with _plain_errors():

@@ -11,8 +11,7 @@
 Reading slides needs the extra ``slidekin[slides]`` and is loaded where a slide is first read.
 """
 
-from slidekin._async_client import AsyncClient
-from slidekin._client import Client
+from slidekin._async import AsyncClient
 from slidekin._exceptions import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -41,6 +40,7 @@ from slidekin._exceptions import (
     UnreadableSlideError,
 )
 from slidekin._outgoing import Progress
+from slidekin._sync import Client
 from slidekin._types import (
     AddedSlide,
     Codes,

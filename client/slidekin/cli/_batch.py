@@ -18,8 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from slidekin._client import Client
 from slidekin._exceptions import AccessDeniedError, SlidekinError, UnavailableError
+from slidekin._sync import Client
 from slidekin.cli._common import err_console, escape, out_console
 from slidekin.cli._finding import FoundSlide
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from slidekin._client import Client
+from slidekin._sync import Client
 from slidekin._transport import DEFAULT_TARGET
 from slidekin._types import Tls
 from slidekin.cli._common import CommandError

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from slidekin._client import Client
 from slidekin._exceptions import AlreadyExistsError, NotFoundError
+from slidekin._sync import Client
 from slidekin._types import SlideSource
 from slidekin.cli._batch import Bar, Batch, reason_of, run_batch, without_twins
 from slidekin.cli._common import (

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from slidekin._client import Client
 from slidekin._exceptions import FailedPreconditionError, NotFoundError
+from slidekin._sync import Client
 from slidekin._types import Collection, ServedModel, Slide, SlideSource
 from slidekin.cli._batch import Bar, Batch, reason_of, run_batch, without_twins
 from slidekin.cli._common import (

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from slidekin._client import Client
+from slidekin._sync import Client
 from slidekin._types import (
     RankingMethod,
     SearchMode,

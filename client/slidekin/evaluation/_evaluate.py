@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from slidekin._client import Client
+from slidekin._sync import Client
 from slidekin._types import Collection, Network, Slide
 from slidekin.evaluation._errors import EvaluationError
 from slidekin.evaluation._files import Corners, MissingPixelsError, SlideFiles

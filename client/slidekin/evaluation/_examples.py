@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from slidekin._client import Client
 from slidekin._exceptions import NotFoundError, SlidekinError
+from slidekin._sync import Client
 from slidekin.evaluation._files import SlideFiles
 from slidekin.evaluation._measures import average_precision, majority_label
 from slidekin.evaluation._tiles import LabelledTile

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from slidekin._client import Client
 from slidekin._exceptions import NotFoundError
+from slidekin._sync import Client
 from slidekin._types import RankedSlide, SearchMode, SearchResult, SlideFilter
 from slidekin.evaluation._values import Answer, EvaluationSettings, Found, Pair, Subject
 

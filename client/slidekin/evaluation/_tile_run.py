@@ -7,8 +7,8 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 
-from slidekin._client import Client
 from slidekin._exceptions import SlidekinError
+from slidekin._sync import Client
 from slidekin._types import ImagePatch, Slide
 from slidekin.evaluation._errors import EvaluationError
 from slidekin.evaluation._evaluate import BASELINE, evaluate_slides

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from slidekin._client import Client
 from slidekin._exceptions import NotFoundError
+from slidekin._sync import Client
 from slidekin._types import Query, SearchResult, SlideFilter, Thumbnails
 
 

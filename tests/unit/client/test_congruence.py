@@ -11,8 +11,8 @@ _SHARED_DUNDERS = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 def _methods(client: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(member)
-        for name, member in vars(client).items()
-        if inspect.isfunction(member) and not name.startswith("_")
+        for name, member in inspect.getmembers(client, inspect.isfunction)
+        if not name.startswith("_")
     }
 
 
@@ -22,7 +22,7 @@ def _as_sync(annotation: str) -> str:
 
 def test_both_clients_have_the_same_methods_arguments_and_answers():
     sync, asynchronous = _methods(Client), _methods(AsyncClient)
-    assert set(sync) == set(asynchronous)
+    assert set(sync) == set(asynchronous) > {"close", "add_slide", "search_slide"}
     for name, signature in sync.items():
         other = asynchronous[name]
         assert signature.parameters == other.parameters, name

@@ -1,0 +1,30 @@
+"""The methods about the service itself: its state, and snapshots of its store."""
+
+from __future__ import annotations
+
+from slidekin import _calls
+from slidekin._async.methods import AsyncMethods
+from slidekin._types import Snapshot, Status
+
+
+class AsyncServiceMethods(AsyncMethods):
+    """The calls about the service itself: its state, and snapshots of its store, awaited."""
+
+    async def status(self) -> Status:
+        """What the service serves, in which state, and within which limits."""
+        return await self._caller.call(_calls.get_status())
+
+    async def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service copy its store, while it is in use, and check the copy.
+
+        See `Client.create_snapshot`.
+        """
+        return await self._caller.call(_calls.create_snapshot(), timeout_s)
+
+    async def list_snapshots(self) -> list[Snapshot]:
+        """The service's snapshots, newest first. See `Client.list_snapshots`."""
+        return await self._caller.call(_calls.list_snapshots())
+
+    async def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
+        """Has the service look at every byte of a snapshot. See `Client.check_snapshot`."""
+        return await self._caller.call(_calls.check_snapshot(snapshot), timeout_s)

@@ -165,7 +165,7 @@ class Training:
             if self._has_held_out and self.step % limits.check_every == 0:
                 self._log_held_out(self.held_out(limits.check_patches))
             late = limits.minutes is not None and elapsed > limits.minutes * 60
-            stop = self._agreed(late or limits.stop_asked())
+            stop = self._agreed(stop=late or limits.stop_asked())
             if stop or self.step % limits.checkpoint_every == 0:
                 self.save()
                 saved = self.step
@@ -261,7 +261,7 @@ class Training:
         summed: Tensor = self._accelerator.reduce(tensor, reduction="sum")
         return summed
 
-    def _agreed(self, stop: bool) -> bool:  # noqa: FBT001
+    def _agreed(self, *, stop: bool) -> bool:
         """Whether any process wants to stop: they must do so after the same step."""
         if self._accelerator.num_processes == 1:
             return stop

@@ -100,3 +100,9 @@ RULES: Final[Mapping[str, Rule]] = {
     },
 }
 """By the methods' full names. One that is missing may not be called."""
+
+
+def is_public(method: str) -> bool:
+    """Say whether a method, by its full name, is open to those who do not say who they are."""
+    rule = RULES.get(method)
+    return rule is not None and rule.reach is Reach.PUBLIC

@@ -28,7 +28,8 @@ def ask_health(settings: Settings, *, live: bool, timeout_s: float) -> str:
     target = own_target(settings)
     with own_channel(settings) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(_request(live), timeout=timeout_s)
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(_request(live=live), timeout=timeout_s)
         except grpc.RpcError as error:
             call: Any = error  # every error of a call is the call itself
             raise OwnServiceError(
@@ -55,7 +56,7 @@ def wait_for_health(settings: Settings, *, live: bool, wait_s: float) -> str:
     said = "no answer"
     with own_channel(settings) as channel:
         answers = health_pb2_grpc.HealthStub(channel).Watch(
-            _request(live), timeout=wait_s, wait_for_ready=True
+            _request(live=live), timeout=wait_s, wait_for_ready=True
         )
         with contextlib.suppress(grpc.RpcError):
             for answer in answers:
@@ -65,7 +66,7 @@ def wait_for_health(settings: Settings, *, live: bool, wait_s: float) -> str:
     raise OwnServiceError(f"{target}: not within {wait_s:g} s; last: {said}")
 
 
-def _request(live: bool) -> health_pb2.HealthCheckRequest:  # noqa: FBT001
+def _request(*, live: bool) -> health_pb2.HealthCheckRequest:
     return health_pb2.HealthCheckRequest(service="" if live else _SEARCH_SERVICE)
 
 

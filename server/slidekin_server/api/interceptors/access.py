@@ -10,12 +10,13 @@ from slidekin_server.access.authenticator import Peer, Principal
 from slidekin_server.access.errors import PermissionDeniedError
 from slidekin_server.access.roles import EVERYTHING, Role, set_grants
 from slidekin_server.api.interceptors.layers import Call, Watch
-from slidekin_server.api.permissions import RULES, Reach, Rule
+from slidekin_server.api.permissions import RULES, Reach, Rule, is_public
 from slidekin_server.archive.names import ANY_COLLECTION, collection_name
 from slidekin_server.callers import Caller, Urgency, set_caller
 from slidekin_server.telemetry import note
 
 _ALL = "all collections"
+_ANY = "any collection"
 _BULK = frozenset(
     f"/slidekin.v1.{method}"
     for method in (
@@ -49,8 +50,7 @@ class AccessLayer:
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[Watch | None]:
         """Guard a call."""
-        rule = RULES.get(call.method)
-        if rule is not None and rule.reach is Reach.PUBLIC:
+        if is_public(call.method):
             yield None
             return
         context = call.context
@@ -61,7 +61,7 @@ class AccessLayer:
         set_caller(Caller(principal.identity, urgency))
         set_grants(principal.grants)
         note(identity=principal.identity)
-        yield _watch(call.method, rule, principal)
+        yield _watch(call.method, RULES.get(call.method), principal)
 
 
 def _watch(method: str, rule: Rule | None, principal: Principal) -> Watch | None:
@@ -82,10 +82,12 @@ def _watch(method: str, rule: Rule | None, principal: Principal) -> Watch | None
     if rule.reach is Reach.KNOWN or grants == EVERYTHING:
         return None
     if rule.reach is Reach.VISIBLE:
-        _require(grants.allow_somewhere(rule.role), principal, rule.role, "any collection")
+        allowed = grants.allow_somewhere(rule.role)
+        _require(principal, rule.role, _ANY, allowed=allowed)
         return None
     if rule.reach is Reach.SERVICE:
-        _require(grants.allow_everywhere(rule.role), principal, rule.role, _ALL)
+        allowed = grants.allow_everywhere(rule.role)
+        _require(principal, rule.role, _ALL, allowed=allowed)
         return None
     return _first(rule, principal)
 
@@ -99,19 +101,20 @@ def _first(rule: Rule, principal: Principal) -> Watch:
             return
         collection = rule.collection(request)
         if collection == ANY_COLLECTION:
-            _require(principal.grants.allow_everywhere(rule.role), principal, rule.role, _ALL)
+            allowed = principal.grants.allow_everywhere(rule.role)
+            _require(principal, rule.role, _ALL, allowed=allowed)
         else:
             allowed = principal.grants.allow(rule.role, collection)
-            _require(allowed, principal, rule.role, collection_name(collection))
+            _require(principal, rule.role, collection_name(collection), allowed=allowed)
         looked = True
 
     return look
 
 
-def _require(allowed: bool, principal: Principal, role: Role, where: str) -> None:  # noqa: FBT001
+def _require(principal: Principal, role: Role, where: str, *, allowed: bool) -> None:
     if allowed:
         return
-    pattern = {_ALL: "*", "any collection": "COLLECTION"}.get(where, where.rpartition("/")[2])
+    pattern = {_ALL: "*", _ANY: "COLLECTION"}.get(where, where.rpartition("/")[2])
     raise PermissionDeniedError(
         f"{principal.identity} lacks the role {role.text} for {where}: an administrator can give "
         f"it with access.grants in the service's settings, or with a key made by `slidekin-server "

@@ -37,6 +37,8 @@ class Admission:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._open: set[asyncio.Timeout] = set()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
 
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
@@ -64,8 +66,7 @@ class Admission:
 
     async def ended(self) -> None:
         """Return when no call is open any more."""
-        while self._open:  # noqa: ASYNC110  a matter of seconds, once in the service's life
-            await asyncio.sleep(0.05)
+        await self._none_open.wait()
 
     def end_calls(self) -> None:
         """End what is open: each is told that the service stops, and does nothing more."""
@@ -78,10 +79,13 @@ class Admission:
         try:
             async with scope:
                 self._open.add(scope)
+                self._none_open.clear()
                 try:
                     yield
                 finally:
                     self._open.discard(scope)
+                    if not self._open:
+                        self._none_open.set()
         except TimeoutError:
             if not scope.expired():
                 raise

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from slidekin_server.access.audit import AuditLog
 from slidekin_server.api.interceptors.layers import Call
 from slidekin_server.api.interceptors.observer import ended_with
-from slidekin_server.api.permissions import RULES, Reach
+from slidekin_server.api.permissions import is_public
 from slidekin_server.telemetry import noted
 
 _NOTED = (
@@ -31,9 +31,8 @@ class AuditRecorder:
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         """Record a call."""
-        rule = RULES.get(call.method)
         # Probes come every few seconds, from nobody, and learn nothing.
-        if self._log is None or (rule is not None and rule.reach is Reach.PUBLIC):
+        if self._log is None or is_public(call.method):
             yield
             return
         peer = call.context.peer()
@@ -68,7 +67,6 @@ class AuditGuard:
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         """Guard a call."""
-        rule = RULES.get(call.method)
-        if self._log is not None and not (rule is not None and rule.reach is Reach.PUBLIC):
+        if self._log is not None and not is_public(call.method):
             self._log.check()
         yield

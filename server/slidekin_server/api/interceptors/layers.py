@@ -91,7 +91,7 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             async def layered(_: object, context: Context) -> object:
                 async with AsyncExitStack() as stack:
                     call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, streams)
+                    seen = await self._enter(stack, call, streams=streams)
                     async with contextlib.aclosing(behaviour(seen, context)) as responses:
                         begun = False
                         async for response in responses:
@@ -105,7 +105,7 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             async def layered(_: object, context: Context) -> object:
                 async with AsyncExitStack() as stack:
                     call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, streams)
+                    seen = await self._enter(stack, call, streams=streams)
                     return await behaviour(seen, context)
 
         # Always as a stream, of one request where the method takes one: grpc.aio never answers a
@@ -121,13 +121,8 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             response_serializer=handler.response_serializer,
         )
 
-    async def _enter(
-        self,
-        stack: AsyncExitStack,
-        call: Call,
-        streams: bool,  # noqa: FBT001
-    ) -> Any:  # noqa: ANN401
-        """Enter the layers; return what the handler is to read."""
+    async def _enter(self, stack: AsyncExitStack, call: Call, *, streams: bool) -> Any:  # noqa: ANN401  any message of the contract, or a stream of them
+        """Enter the layers; return the handler's request, or its stream of requests."""
         watches: list[Watch] = []
         for layer in self._layers:
             watch = await stack.enter_async_context(layer.around(call))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +56,8 @@ FROM_DISK = {"add_slide", "reindex_slide", "search_slide"}
 
 
 def _public(client: type) -> set[str]:
-    return {name for name, member in vars(client).items() if callable(member) and name[0] != "_"}
+    methods = inspect.getmembers(client, inspect.isfunction)
+    return {name for name, _ in methods if not name.startswith("_")}
 
 
 def test_the_calls_below_are_all_methods_of_the_client():

@@ -33,7 +33,7 @@ from slidekin_server.archive.search import Searcher, SearchSettings
 from slidekin_server.archive.served import ServedModel, ServedModels, encoders_ready
 from slidekin_server.archive.workers import Workers
 from slidekin_server.bundle import ModelBundle, load_bundle
-from slidekin_server.config import AdmissionSettings, Settings
+from slidekin_server.config import AdmissionSettings, Settings, dial_host
 from slidekin_server.encoding import Encoder, EncoderStatus, ImageLimits
 from slidekin_server.index import GuidedParameters
 from slidekin_server.model_store import ActiveModel, load_store
@@ -340,19 +340,13 @@ def _write_state(file: Path, settings: Settings, port: int, exposition: Expositi
     """Say in one step where the service is to be found."""
     state = {
         "pid": os.getpid(),
-        "grpc_url": f"{_dialled(settings.listen.host)}:{port}",
-        "metrics_url": f"http://{_dialled(settings.metrics.host)}:{exposition.port}/metrics",
+        "grpc_url": f"{dial_host(settings.listen.host)}:{port}",
+        "metrics_url": f"http://{dial_host(settings.metrics.host)}:{exposition.port}/metrics",
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(json.dumps(state) + "\n", encoding="utf-8")
     draft.replace(file)
-
-
-def _dialled(host: str) -> str:
-    """Return the address to dial for one that is listened on."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound here
-    return f"[{host}]" if ":" in host else host
 
 
 def _collect_garbage_often() -> None:

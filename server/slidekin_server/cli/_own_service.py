@@ -5,9 +5,7 @@ from __future__ import annotations
 import grpc
 from cryptography import x509
 
-from slidekin_server.config import Settings, TlsSettings
-
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (to ask, not to listen)
+from slidekin_server.config import Settings, TlsSettings, dial_host
 
 
 class OwnServiceError(Exception):
@@ -16,9 +14,7 @@ class OwnServiceError(Exception):
 
 def own_target(settings: Settings) -> str:
     """Where the service is reached from this machine: ``HOST:PORT``."""
-    host = _EVERY_ADDRESS.get(settings.listen.host.strip("[]"), settings.listen.host)
-    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"{shown}:{settings.listen.port}"
+    return f"{dial_host(settings.listen.host)}:{settings.listen.port}"
 
 
 def own_channel(settings: Settings) -> grpc.Channel:

@@ -12,7 +12,7 @@ from slidekin_server.config.errors import ConfigError
 from slidekin_server.config.limits import AdmissionSettings, Limits
 from slidekin_server.config.loading import load_settings
 from slidekin_server.config.models import Model, Triton
-from slidekin_server.config.network import Listen, TlsSettings, is_loopback
+from slidekin_server.config.network import Listen, TlsSettings, dial_host, is_loopback
 from slidekin_server.config.search import DefaultProfile, Search
 from slidekin_server.config.settings import Settings
 from slidekin_server.config.storage import Storage
@@ -37,6 +37,7 @@ __all__ = [
     "TlsSettings",
     "Tracing",
     "Triton",
+    "dial_host",
     "is_loopback",
     "load_settings",
 ]

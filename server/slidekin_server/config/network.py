@@ -18,6 +18,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def dial_host(host: str) -> str:
+    """Where this machine reaches what listens on ``host``; in brackets where it is IPv6."""
+    host = host.strip("[]")
+    # Whoever listens on every address is reached on loopback.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound here
+    return f"[{host}]" if ":" in host else host
+
+
 class Listen(Section):
     """Where the gRPC interface listens."""
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 import slidekin_server.config
-from slidekin_server.config import ConfigError, Settings, load_settings
+from slidekin_server.config import ConfigError, Settings, dial_host, load_settings
 
 REFERENCE = Path(slidekin_server.config.__file__).with_name("default.yaml")
 
@@ -200,3 +200,19 @@ def test_grants_may_come_from_the_environment():
     stated = '[{"identity": "cert:a", "role": "admin", "collections": ["*"]}]'
     (grant,) = load_settings(None, {"SLIDEKIN_SERVER__ACCESS__GRANTS": stated}).access.grants
     assert (grant.identity, grant.role, grant.collections) == ("cert:a", "admin", ("*",))
+
+
+@pytest.mark.parametrize(
+    ("listened", "dialled"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("[::]", "[::1]"),
+        ("fd00::7", "[fd00::7]"),
+        ("archive.example", "archive.example"),
+    ],
+)
+def test_what_listens_is_dialled_at_an_address_that_this_machine_reaches(
+    listened: str, dialled: str
+):
+    assert dial_host(listened) == dialled

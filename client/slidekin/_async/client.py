@@ -33,19 +33,19 @@ class AsyncClient(
     asynchronous iterators. Callbacks for progress may be called from another thread.
 
     Args:
-        target: Address of the service, ``host:port``. Several replicas are used in turns: a list
+        target: Address of the service, ``host:port``. For several replicas, used in turn: a list
             ``host:port,host:port``, or a name with several addresses (``dns:///service:50051``).
-        tls: Encrypt, and how. None: plain text, for this machine or a trusted network.
-        api_key: Says who is calling: a key made by ``slidekin-server keys create``.
-        token: Says it instead: a bearer token of the identity provider, or a function that returns
-            one. A function is asked before every call, so let it keep its token until that expires.
+        tls: How to encrypt. None: plain text, for this machine or a trusted network.
+        api_key: Identifies the caller: a key made by ``slidekin-server keys create``.
+        token: The alternative to a key: a bearer token of the identity provider, or a function that
+            returns one. The function is called before every call, so it should cache its token.
             A coroutine function is awaited, any other is called in a thread.
-        plaintext_credentials: Send key or token unencrypted, too, to another machine. Only where
-            something else closes the way there.
-        timeouts: How long calls may take where a call states nothing else.
-        retry: How often a call that may be repeated is made again.
-        tracer_provider: Makes a span of each attempt of a call. None: the one that the program has
-            set up for OpenTelemetry, if any.
+        plaintext_credentials: Allow sending the key or token unencrypted to another machine. Only
+            for a network that is protected by other means.
+        timeouts: How long calls may take, unless a call states its own time-out.
+        retry: How often a repeatable call is made again.
+        tracer_provider: Makes a span for each attempt of a call. None: the program's own
+            OpenTelemetry set-up, if any.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class AsyncCollectionMethods(AsyncMethods):
         texture_bits: int = 0,
         hamming_threshold_bits: int = 0,
     ) -> Collection:
-        """Creates an empty collection; one that is there already and equal is returned.
+        """Creates an empty collection, or returns the existing one if it is equal.
 
         See `Client.create_collection`.
         """

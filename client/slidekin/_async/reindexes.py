@@ -25,7 +25,7 @@ class AsyncReindexMethods(AsyncSlideMethods):
         texture_bits: int = 0,
         hamming_threshold_bits: int = 0,
     ) -> Reindex:
-        """Begins to give a collection another model. See `Client.start_reindex`."""
+        """Begins to move a collection to another model. See `Client.start_reindex`."""
         return await self._caller.call(
             _calls.start_reindex(
                 collection,
@@ -40,7 +40,7 @@ class AsyncReindexMethods(AsyncSlideMethods):
         return await self._caller.call(_calls.get_reindex(collection))
 
     async def list_pending_slides(self, collection: str) -> AsyncIterator[Slide]:
-        """Slides that are not encoded anew yet. See `Client.list_pending_slides`."""
+        """Slides that have no new codes yet. See `Client.list_pending_slides`."""
         async for item in self._caller.pages(
             lambda token: _calls.list_pending_slides(collection, token)
         ):
@@ -55,7 +55,7 @@ class AsyncReindexMethods(AsyncSlideMethods):
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Encodes a held slide anew from its file.
+        """Encodes a stored slide again from its file.
 
         See `Client.reindex_slide`.
         """
@@ -88,7 +88,7 @@ class AsyncReindexMethods(AsyncSlideMethods):
         model_fingerprint: str,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Gives a held slide new codes by ready-made ones.
+        """Gives a stored slide ready-made new codes.
 
         See `Client.reindex_slide_codes`.
         """
@@ -109,7 +109,7 @@ class AsyncReindexMethods(AsyncSlideMethods):
         drop_slides: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Collection:
-        """Puts the new codes in the place of the old ones. See `Client.finish_reindex`."""
+        """Replaces the old codes by the new ones. See `Client.finish_reindex`."""
         call = _calls.finish_reindex(collection, model_fingerprint, drop_slides)
         return await self._caller.call(call, timeout_s)
 

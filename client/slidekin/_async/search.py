@@ -40,7 +40,7 @@ class AsyncSearchMethods(AsyncMethods):
 
         See `Client.search_slide`.
         """
-        await self._caller.limits()  # nobody there is said before the slide is read
+        await self._caller.limits()  # an unreachable service is noticed before the slide is read
         async with open_source(as_source(source), progress=progress, query=True) as opened:
             mosaic = await asyncio.to_thread(opened.pick)
 

@@ -15,7 +15,7 @@ class AsyncServiceMethods(AsyncMethods):
         return await self._caller.call(_calls.get_status())
 
     async def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
-        """Has the service copy its store, while it is in use, and check the copy.
+        """Makes a checked copy of the service's store, while the store is in use.
 
         See `Client.create_snapshot`.
         """
@@ -26,5 +26,5 @@ class AsyncServiceMethods(AsyncMethods):
         return await self._caller.call(_calls.list_snapshots())
 
     async def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
-        """Has the service look at every byte of a snapshot. See `Client.check_snapshot`."""
+        """Checks every byte of a snapshot, on the service. See `Client.check_snapshot`."""
         return await self._caller.call(_calls.check_snapshot(snapshot), timeout_s)

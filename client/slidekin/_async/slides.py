@@ -42,7 +42,7 @@ class AsyncSlideMethods(AsyncMethods):
 
         See `Client.add_slide`.
         """
-        # Asked first: nobody there is said before a slide of gigabytes is read.
+        # Asked first, so that an unreachable service is noticed before gigabytes are read.
         limits = await self._caller.limits()
         async with open_source(as_source(source), progress=progress) as opened:
             wanted = await asyncio.to_thread(

@@ -23,7 +23,7 @@ class CollectionMethods(Methods):
         texture_bits: int = 0,
         hamming_threshold_bits: int = 0,
     ) -> Collection:
-        """Creates an empty collection; one that is there already and equal is returned.
+        """Creates an empty collection, or returns the existing one if it is equal.
 
         Args:
             collection: Its id.
@@ -34,7 +34,7 @@ class CollectionMethods(Methods):
             hamming_threshold_bits: Distance up to which textures are alike. 0: the model's.
 
         Raises:
-            AlreadyExistsError: One of that name is there and differs.
+            AlreadyExistsError: One of that name exists and differs.
         """
         wanted = Collection(
             name=collection_name(collection),

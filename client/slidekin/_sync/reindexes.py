@@ -24,10 +24,10 @@ class ReindexMethods(SlideMethods):
         texture_bits: int = 0,
         hamming_threshold_bits: int = 0,
     ) -> Reindex:
-        """Begins to give a collection another model, while searches use the old one.
+        """Begins to move a collection to another model; searches go on using the old one.
 
-        One that is under way with the same model is returned: a reindex is resumed by starting it
-        again. What is encoded anew shows with `finish_reindex`.
+        To resume a reindex, start it again: one that is under way with the same model is returned.
+        Searches use the new codes after `finish_reindex`.
 
         Args:
             collection: The collection.
@@ -56,7 +56,7 @@ class ReindexMethods(SlideMethods):
         return self._caller.call(_calls.get_reindex(collection))
 
     def list_pending_slides(self, collection: str) -> Iterator[Slide]:
-        """Slides that are not encoded anew yet, in order of insertion, page by page."""
+        """Slides that have no new codes yet, in order of insertion, page by page."""
         yield from self._caller.pages(lambda token: _calls.list_pending_slides(collection, token))
 
     def reindex_slide(
@@ -68,15 +68,15 @@ class ReindexMethods(SlideMethods):
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Encodes a held slide anew from its file, for the reindex that is under way.
+        """Encodes a stored slide again from its file, for the reindex that is under way.
 
-        The patches are read where the collection's lie; facts and thumbnails stay. A slide that is
-        encoded anew already is not read again.
+        The same patches are read as before; facts and thumbnails stay. A slide that is already
+        encoded for this reindex is not read again.
 
         Args:
             source: The slide's file, or the file and how the slide was read when it was added.
             collection: The collection.
-            unverified: Take a file whose digest does not show that the slide was added from it.
+            unverified: Accept a file even if its digest does not prove that the slide came from it.
             progress: Told how far it is; see `Progress`.
             timeout_s: How long the sending may take, retries included. None: `Timeouts`.
 
@@ -105,13 +105,13 @@ class ReindexMethods(SlideMethods):
         model_fingerprint: str,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Gives a held slide new codes by ready-made ones, for the reindex that is under way.
+        """Gives a stored slide ready-made new codes, for the reindex that is under way.
 
         Args:
             slide: The slide.
-            codes: Of its patches, at their places and in their order.
+            codes: Codes of its patches, at the same places and in the same order as stored.
             collection: Where it is, unless ``slide`` is a full name.
-            model_fingerprint: Model that made them: the one that the collection is to have.
+            model_fingerprint: Model that made the codes: the one the collection is moving to.
             timeout_s: How long it may take. None: `Timeouts`.
         """
         return self._caller.add(
@@ -131,15 +131,15 @@ class ReindexMethods(SlideMethods):
         drop_slides: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Collection:
-        """Puts the new codes in the place of the old ones, in one step.
+        """Replaces the old codes by the new ones, in one step.
 
-        May be repeated: a collection that has that model and no reindex is returned.
+        May be repeated: a collection that has the model already, and no reindex, is returned.
 
         Args:
             collection: The collection.
             model_fingerprint: Model that it is to have.
-            drop_slides: Slides that are deleted where they are not encoded anew.
-            timeout_s: None: as for a search.
+            drop_slides: Slides to delete if they have no new codes.
+            timeout_s: How long it may take. None: as long as a search.
 
         Raises:
             FailedPreconditionError: Slides are pending, or no such reindex is under way.

@@ -40,15 +40,15 @@ class SearchMethods(Methods):
             collection: Where to search.
             k: Slides to return. None: as the options say.
             options: What is wanted.
-            on_patch_hits: Told the hits of each patch as they come in; later ones of a patch
-                replace earlier ones, also where the search had to start again.
+            on_patch_hits: Called with the hits of each patch as they come in. Later hits of a
+                patch replace earlier ones, also when the search had to start again.
             progress: Told how far it is; see `Progress`.
             timeout_s: How long it may take from the first patch sent. None: `Timeouts`.
 
         Raises:
             SlideError: The slide cannot be used.
         """
-        self._caller.limits()  # nobody there is said before the slide is read
+        self._caller.limits()  # an unreachable service is noticed before the slide is read
         with OpenSource(as_source(source), progress=progress, query=True) as opened:
             patches = len(opened.pick().positions)
 
@@ -112,7 +112,7 @@ class SearchMethods(Methods):
         """Finds slides that look like one given by pictures of its patches.
 
         Args:
-            images: Its patches, made as they are asked for; from another thread.
+            images: Its patches; iterated over in another thread, as they are sent.
             collection: Where to search.
             k: Slides to return. None: as the options say.
             options: What is wanted.
@@ -137,9 +137,9 @@ class SearchMethods(Methods):
         model_fingerprint: str = "",
         timeout_s: float | None = None,
     ) -> Iterator[PatchHits | SearchResult]:
-        """A search whose hits are handed out as they come in; the result is the last item.
+        """A search that yields hits as they come in; the result is the last item.
 
-        Never starts again by itself: hits that were handed out cannot be taken back.
+        It is never retried, since hits that were yielded cannot be taken back.
 
         Args:
             query: A slide on disk, codes, or pictures.
@@ -169,7 +169,7 @@ class SearchMethods(Methods):
         options: SearchOptions | None = None,
         timeout_s: float | None = None,
     ) -> SearchResult:
-        """Finds slides that look like one the collection holds; that one is left out.
+        """Finds slides that look like a stored one, which is itself left out.
 
         Args:
             slide: The query.
@@ -195,7 +195,7 @@ class SearchMethods(Methods):
         Args:
             patches: The patches; all travel in one message.
             collection: Where to search.
-            options: What is wanted; what concerns the ranking is ignored.
+            options: What is wanted; options of the ranking are ignored.
             model_fingerprint: Model that made the codes. Empty: not stated.
             timeout_s: How long it may take. None: `Timeouts`.
         """

@@ -15,10 +15,11 @@ class ServiceMethods(Methods):
         return self._caller.call(_calls.get_status())
 
     def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
-        """Has the service copy its store, while it is in use, and check the copy.
+        """Makes a checked copy of the service's store, while the store is in use.
 
         Args:
-            timeout_s: None: as for a search. A store of 1 GB takes about ten seconds.
+            timeout_s: How long it may take. A store of 1 GB takes about ten seconds. None: as long
+                as a search.
 
         Raises:
             ResourceExhaustedError: The service's disk is full.
@@ -26,15 +27,15 @@ class ServiceMethods(Methods):
         return self._caller.call(_calls.create_snapshot(), timeout_s)
 
     def list_snapshots(self) -> list[Snapshot]:
-        """The service's snapshots, newest first, as their manifests tell."""
+        """The service's snapshots, newest first, as their manifests describe them."""
         return self._caller.call(_calls.list_snapshots())
 
     def check_snapshot(self, snapshot: str, *, timeout_s: float | None = None) -> Snapshot:
-        """Has the service look at every byte of a snapshot.
+        """Checks every byte of a snapshot, on the service.
 
         Args:
             snapshot: Its name.
-            timeout_s: None: as for a search.
+            timeout_s: How long it may take. None: as long as a search.
 
         Raises:
             InternalError: It is damaged.

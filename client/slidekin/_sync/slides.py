@@ -36,10 +36,10 @@ class SlideMethods(Methods):
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Reads a slide, picks its mosaic and adds it; when this returns, it is on disk.
+        """Reads a slide, picks its mosaic and adds it; on return it is on the service's disk.
 
-        A slide that the collection holds already, from the same file with the same settings, is
-        not read again.
+        A slide that the collection already holds, from the same file and with the same settings,
+        is not read again.
 
         Args:
             source: The slide, or the slide and how to read it.
@@ -53,9 +53,9 @@ class SlideMethods(Methods):
 
         Raises:
             SlideError: The slide cannot be used.
-            AlreadyExistsError: Another slide of that id is there, and ``replace`` is not set.
+            AlreadyExistsError: Another slide has that id, and ``replace`` is not set.
         """
-        # Asked first: nobody there is said before a slide of gigabytes is read.
+        # Asked first, so that an unreachable service is noticed before gigabytes are read.
         limits = self._caller.limits()
         with OpenSource(as_source(source), progress=progress) as opened:
             wanted = opened.facts(
@@ -85,7 +85,7 @@ class SlideMethods(Methods):
         replace: bool = False,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Adds a slide by ready-made codes.
+        """Adds a slide as ready-made codes.
 
         Args:
             slide: Its full name and what is known of it.
@@ -111,12 +111,12 @@ class SlideMethods(Methods):
         replace: bool = False,
         timeout_s: float | None = None,
     ) -> AddedSlide:
-        """Adds a slide by pictures of its patches, where the caller does the reading.
+        """Adds a slide as pictures of its patches, for callers that read slides themselves.
 
         Args:
             slide: Its full name and what is known of it.
-            images: Its patches, made as they are asked for; from another thread. A call that
-                fails half-way is made again only where this is a sequence.
+            images: Its patches; iterated over in another thread, as they are sent. A call that
+                fails half-way is made again only if this is a sequence.
             thumbnail: JPEG of the whole slide.
             replace: Replace another slide of that name.
             timeout_s: How long it may take. None: `Timeouts`.

@@ -10,6 +10,7 @@ from slidekin_server.access.authenticator import Peer, Principal
 from slidekin_server.access.errors import PermissionDeniedError
 from slidekin_server.access.roles import EVERYTHING, Role, set_grants
 from slidekin_server.api.interceptors.layers import Call, Watch
+from slidekin_server.api.kinds import BULK
 from slidekin_server.api.permissions import RULES, Reach, Rule, is_public
 from slidekin_server.archive.names import ANY_COLLECTION, collection_name
 from slidekin_server.callers import Caller, Urgency, set_caller
@@ -17,17 +18,6 @@ from slidekin_server.telemetry import note
 
 _ALL = "all collections"
 _ANY = "any collection"
-_BULK = frozenset(
-    f"/slidekin.v1.{method}"
-    for method in (
-        "AdminService/CheckSnapshot",
-        "AdminService/CreateSnapshot",
-        "CollectionService/FinishReindex",
-        "CollectionService/StartReindex",
-        "SlideService/AddSlide",
-        "SlideService/ExportSlides",
-    )
-)
 
 
 class Identifies(Protocol):
@@ -57,7 +47,7 @@ class AccessLayer:
         principal = await self._identifies.identify(
             tuple(context.invocation_metadata() or ()), context.auth_context()
         )
-        urgency = Urgency.BULK if call.method in _BULK else Urgency.INTERACTIVE
+        urgency = Urgency.BULK if call.method in BULK else Urgency.INTERACTIVE
         set_caller(Caller(principal.identity, urgency))
         set_grants(principal.grants)
         note(identity=principal.identity)

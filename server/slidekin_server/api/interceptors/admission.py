@@ -9,21 +9,11 @@ from collections.abc import AsyncIterator
 
 from slidekin_server.admission import DrainingError, Gate, Kind, Ticket, set_ticket
 from slidekin_server.api.interceptors.layers import Call
+from slidekin_server.api.kinds import BRING_PATCHES, SEARCHES
 from slidekin_server.callers import current_caller
 
 # Whoever watches over a service must be answered however busy it is.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
-_SEARCHES = frozenset(
-    f"/slidekin.v1.SearchService/{name}"
-    for name in ("SearchSlide", "SearchStoredSlide", "SearchPatches")
-)
-_BRING_PATCHES = frozenset(
-    (
-        "/slidekin.v1.SearchService/SearchSlide",
-        "/slidekin.v1.SearchService/SearchPatches",
-        "/slidekin.v1.SlideService/AddSlide",
-    )
-)
 _RETRY_S = 2.0
 
 
@@ -52,8 +42,8 @@ class Admission:
         kind = Kind(
             method,
             streams=call.streams,
-            searches=method in _SEARCHES,
-            brings_patches=method in _BRING_PATCHES,
+            searches=method in SEARCHES,
+            brings_patches=method in BRING_PATCHES,
         )
         with self._gate.admitted(kind, ticket):
             set_ticket(ticket)

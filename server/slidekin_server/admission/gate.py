@@ -1,4 +1,4 @@
-"""Which calls are taken, and which are told to come back."""
+"""Which calls are accepted, and which are told to come back later."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from slidekin_server.admission.quota import Bounds, Quota
 from slidekin_server.admission.ticket import Ticket
 from slidekin_server.telemetry import Metrics
 
-# What the event loop does for a call is not in the guess, and to be wrong is dearer on one side: a
-# call that is refused costs almost nothing, one that comes too late costs all its work.
+# The estimate leaves out what the event loop does for a call, and its errors do not cost the same:
+# a refused call costs almost nothing, one that is answered too late costs all its work.
 _SAFETY = 2.0
 _RETRY_S = 1.0
 _DRAINING_RETRY_S = 2.0
@@ -22,11 +22,11 @@ _DRAINING_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What has to be known of a method."""
+    """What the gate needs to know of a method."""
 
     method: str
     streams: bool = False
-    """It is open for as long as its caller likes."""
+    """It stays open for as long as its caller likes."""
     searches: bool = False
     """Search threads work for it."""
     brings_patches: bool = False
@@ -34,15 +34,15 @@ class Kind:
 
 
 class Gate:
-    """Admits calls within their bounds, and as long as they can be answered in time.
+    """Admits calls that are within bounds and can be answered in time.
 
     Belongs to one event loop.
 
     Args:
         streams: How many streams may be open.
         calls: How many other calls may be under way.
-        in_flight: What patches hold; who has filled a share of it opens nothing more that brings
-            patches. (What is open is not refused but slowed down, by flow control.)
+        in_flight: Room for patches. A caller that has filled its share may open no more calls that
+            bring patches. (Flow control slows its open streams down; they are not refused.)
         search_threads: Threads that search.
         max_wait_s: Longest time that a search may be expected to wait for others.
         metrics: Where to count.
@@ -69,7 +69,7 @@ class Gate:
         metrics.calls_admitted.labels("unary").set_function(self._calls.held_in_all)
 
     def drain(self) -> None:
-        """Take nothing from now on."""
+        """Refuse every call from now on."""
         self._draining = True
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Gate:
         """Hold a place for a call while the block runs.
 
         Raises:
-            RefusedError: It is not taken now.
+            RefusedError: The call is not accepted now.
         """
         quota = self._streams if kind.streams else self._calls
         try:

@@ -1,4 +1,4 @@
-"""Patches under way, and the memory of their images."""
+"""Patches that are being encoded, and the memory that their images take."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from slidekin_server.telemetry import Metrics
 
 
 class InFlight:
-    """Bounds what is held between a patch's arrival and its code. Belongs to one event loop.
+    """Bounds the patches that have arrived and have no code yet. Belongs to one event loop.
 
-    Interactive and bulk work have bounds of their own, each these: an ingest that has filled its
-    own holds up no search.
+    Interactive and bulk work each have these bounds for themselves, so that an ingest which has
+    reached its bounds delays no search.
 
     Args:
         patches: How many patches.
@@ -33,7 +33,7 @@ class InFlight:
             metrics.images_in_flight_bytes.labels(label).set_function(bytes_held.held_in_all)
 
     def full(self, caller: Caller) -> Reason | None:
-        """Say which bound a caller has reached, if any."""
+        """Return which bound a caller has reached; None if it has reached none."""
         for quotas, reason in (
             (self._patches, Reason.TOO_MANY_PATCHES),
             (self._bytes, Reason.TOO_MANY_BYTES),
@@ -43,10 +43,10 @@ class InFlight:
         return None
 
     async def take(self, ticket: Ticket, *, patches: int, image_bytes: int) -> Held:
-        """Take room for patches, as soon as there is some.
+        """Wait for room for patches, and take it.
 
         Raises:
-            DeadlinePassedError: There was none before the call's deadline.
+            DeadlinePassedError: There was no room before the call's deadline.
         """
         caller = ticket.caller
         parts = (

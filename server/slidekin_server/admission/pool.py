@@ -1,4 +1,4 @@
-"""Threads that take their work in fair order, and none that nobody waits for any more."""
+"""Threads that take work in fair order, and skip work that nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class _Job:
-    """One piece of work, and who hears of its end."""
+    """One piece of work, and the future that takes its result."""
 
     def __init__(self, ticket: Ticket, work: Callable[[], object], waiting: Waiting) -> None:
         self._ticket = ticket
@@ -29,7 +29,7 @@ class _Job:
         self.future: Future[object] = Future()
 
     def run(self, doing: str) -> None:
-        """Work, unless nobody waits; the future holds what came of it."""
+        """Do the work, unless nobody waits for it any more; the future takes result or error."""
         if not self.future.set_running_or_notify_cancel():
             return
         started = time.monotonic()
@@ -47,8 +47,8 @@ class _Job:
 class FairPool:
     """A pool of threads before one fair line.
 
-    Threads take their next piece themselves, so that none stands idle until the event loop has
-    time for it.
+    Threads fetch their next piece of work themselves, so that none idles while the event loop is
+    busy.
 
     Args:
         stage: Name of what they do, for metrics and the threads' own names.
@@ -71,12 +71,12 @@ class FairPool:
             thread.start()
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run something in a thread, in the context of who asks.
+        """Run a function in a thread, in the caller's context.
 
-        Where who asks is cancelled, it is not begun any more; what was begun runs to its end.
+        If the caller is cancelled, work that has not begun is dropped; begun work runs to its end.
 
         Raises:
-            DeadlinePassedError: Its call ended, or was late, before it was begun.
+            DeadlinePassedError: The call ended, or its deadline passed, before the work began.
         """
         ticket = current_ticket()
         context = contextvars.copy_context()
@@ -97,7 +97,7 @@ class FairPool:
                     waiting.end()
 
     def close(self) -> None:
-        """Wait for what runs, drop what waits."""
+        """Drop work that waits, and return once running work has ended."""
         with self._changed:
             self._closed = True
             while (place := self._line.next()) is not None:
@@ -116,5 +116,5 @@ class FairPool:
                     self._changed.wait()
                 place.what.waiting.end()
             place.what.run(f"{self._stage} began")
-            # Not kept while waiting: it may hold an index version.
+            # Dropped before waiting again: it may keep an index version alive.
             del place

@@ -1,4 +1,4 @@
-"""So many of a thing at a time: for one identity, and for all together."""
+"""Limits on how much is held at a time: by one identity, and by all together."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many there may be."""
+    """The most that may be held."""
 
     in_all: int
+    """By all identities together."""
     each: int
-    """For one identity."""
+    """By one identity."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,8 +27,8 @@ class _Waiter:
 class Quota:
     """Counts what identities hold, and keeps them within bounds. Belongs to one event loop.
 
-    Who waits is served in order of arrival, past those whose own identity holds too much: one
-    that has filled its share holds up itself alone.
+    Waiters are served in order of arrival. A waiter whose own identity has reached its share is
+    passed over, so that it delays nobody else.
 
     Args:
         bounds: How much may be held.
@@ -40,7 +41,7 @@ class Quota:
         self._waiting: deque[_Waiter] = deque()
 
     def held_in_all(self) -> int:
-        """Return what all hold together."""
+        """Return what all identities hold together."""
         return self._in_all
 
     def held(self, identity: str) -> int:
@@ -48,7 +49,7 @@ class Quota:
         return self._held[identity]
 
     def limit_in_the_way(self, identity: str, amount: int = 1) -> int | None:
-        """Return the bound that forbids to take so much; None where none does."""
+        """Return the bound that ``amount`` more would exceed; None if it exceeds none."""
         if self._held[identity] + amount > self.bounds.each:
             return self.bounds.each
         if self._in_all + amount > self.bounds.in_all:
@@ -56,7 +57,11 @@ class Quota:
         return None
 
     def take(self, identity: str, amount: int = 1) -> bool:
-        """Take so much where the bounds allow it, past none of one's own who wait; say whether."""
+        """Take ``amount`` if the bounds allow it and no waiter of this identity comes first.
+
+        Returns:
+            Whether it was taken.
+        """
         if any(waiter.identity == identity for waiter in self._waiting):
             return False
         if self.limit_in_the_way(identity, amount) is not None:
@@ -65,9 +70,9 @@ class Quota:
         return True
 
     async def wait(self, identity: str, amount: int, *, until: float | None) -> int:
-        """Take so much, as soon as the bounds allow it.
+        """Take ``amount`` as soon as the bounds allow it.
 
-        What is more than an identity may ever hold is taken when the identity holds nothing else.
+        More than an identity may ever hold is cut to that, and so taken once it holds nothing else.
 
         Args:
             identity: Who takes it.
@@ -75,10 +80,10 @@ class Quota:
             until: Time of the event loop at which to give up; None: never.
 
         Returns:
-            What was taken, to be given back.
+            The amount taken, to be given back.
 
         Raises:
-            TimeoutError: It was not to be had by then.
+            TimeoutError: There was no room by then.
         """
         amount = min(amount, self.bounds.each, self.bounds.in_all)
         if self.take(identity, amount):
@@ -118,7 +123,7 @@ class Quota:
                 passed.add(waiter.identity)
                 continue
             if self._in_all + waiter.amount > self.bounds.in_all:
-                # Nobody overtakes here: who wants much would wait for ever.
+                # Nobody may overtake: else a waiter for much would wait for ever.
                 return
             self._waiting.remove(waiter)
             self._add(waiter.identity, waiter.amount)

@@ -1,4 +1,4 @@
-"""So many at a time, in fair order, for work that an event loop waits for."""
+"""Fair turns at a place that serves a bounded number of requests at once, such as Triton."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from slidekin_server.admission.ticket import Ticket, current_ticket
 from slidekin_server.callers import Urgency
 from slidekin_server.telemetry import Metrics
 
-# The guess is a mean: turns that take somewhat longer must not be had in vain.
+# The estimate is a mean: turns that take somewhat longer must still end in time.
 _SAFETY = 1.25
-# How much of bulk's may be under way: so much that it takes about this long. What comes next waits
-# for all of it, since nothing under way is stopped.
+# Bulk work under way at once may take about this long. Whoever comes next waits for all of it,
+# since nothing under way is stopped.
 _BULK_AHEAD_S = 0.5
 # One at work and one to follow it, however slow the place is.
 _LEAST_BULK = 2
 
 
 class Turn:
-    """A turn that was had; ``end`` it once, when the work is done."""
+    """A turn in use; call ``end`` once, when the work is done."""
 
     def __init__(self, turns: Turns, urgency: Urgency, before: int) -> None:
         self._turns = turns
@@ -31,25 +31,25 @@ class Turn:
         self._began = time.monotonic()
 
     def end(self) -> None:
-        """Let the next one have it."""
+        """Pass the turn on, and note how long it took."""
         taken_s = time.monotonic() - self._began
         self._turns.ended(self._urgency, taken_s / (self._before + 1))
 
     def give_back(self) -> None:
-        """Let the next one have it: nothing was done."""
+        """Pass the turn on unused."""
         self._turns.give_back(self._urgency)
 
 
 class Turns:
-    """Bounds what is under way at one place, which works on it in about the order of its coming.
+    """Bounds the requests under way at one place, which serves them in about order of arrival.
 
-    Bulk has only so many of the turns as are done in half a second, at least two: what is
-    interactive and finds a turn free still waits for what the place has begun. Belongs to one event
-    loop.
+    Bulk work gets only as many turns as take half a second in all (but at least two), because
+    interactive work, even with a free turn, waits for what the place has begun. Belongs to one
+    event loop.
 
     Args:
         stage: Name of the place, for metrics and messages.
-        at_once: Turns had at the same time.
+        at_once: Turns in use at the same time.
         bulk_every: See ``FairLine``.
         metrics: Where to count.
     """
@@ -64,20 +64,20 @@ class Turns:
         self._metrics = metrics
 
     def expected_wait_s(self, ticket: Ticket) -> float:
-        """Return how long a turn is likely to be waited for; 0 where there is one."""
+        """Estimate how long a new request would wait for a turn; 0 if one is free."""
         if self._may_begin(ticket.caller.urgency):
             return 0.0
         return (self._line.ahead(ticket) + 1) * self._pace.mean_s
 
     async def take(self, ticket: Ticket | None = None) -> Turn:
-        """Have a turn, as soon as it comes.
+        """Wait for a turn and take it.
 
         Args:
-            ticket: Whom it is for; None: the call under way.
+            ticket: The call it is for; None: the call under way.
 
         Raises:
-            RefusedError: It would end after the call's deadline.
-            DeadlinePassedError: It has not come before the call's deadline.
+            RefusedError: The turn would end after the call's deadline.
+            DeadlinePassedError: No turn came before the call's deadline.
         """
         ticket = ticket or current_ticket()
         ticket.require_wanted(f"its turn at the {self._stage}")
@@ -101,7 +101,7 @@ class Turns:
         return self._under_way[Urgency.BULK] < self._bulk_limit
 
     def _may_begin(self, urgency: Urgency) -> bool:
-        """Say whether there is a turn for somebody who comes now."""
+        """Whether a request that comes now finds a free turn."""
         if self._in_use >= self._at_once or self._line.waiting(Urgency.INTERACTIVE):
             return False
         return urgency is Urgency.INTERACTIVE or (self._bulk_may_begin and not self._line)
@@ -112,9 +112,9 @@ class Turns:
         return Turn(self, urgency, before)
 
     def _require_time(self, ticket: Ticket, wait_s: float) -> None:
-        """Refuse a turn that would not end in time: it would be had for nobody.
+        """Refuse a turn that would end too late to be of use.
 
-        Where nothing is under way nobody is refused, so that a guess that was wrong is mended.
+        While nothing is under way nothing is refused, so that a wrong estimate corrects itself.
         """
         left_s = ticket.time_left_s()
         if left_s is None or not self._in_use:
@@ -145,7 +145,7 @@ class Turns:
                 self._line.leave(place)
 
     def _give_up(self, turn: asyncio.Future[Turn]) -> None:
-        """Hand on a turn that came in the moment its waiter went away."""
+        """Pass on a turn that came just as its waiter gave up."""
         if turn.done() and not turn.cancelled() and not turn.exception():
             turn.result().give_back()
 
@@ -155,7 +155,7 @@ class Turns:
         self.give_back(urgency)
 
     def give_back(self, urgency: Urgency) -> None:
-        """Take a turn back that says nothing of how long one takes."""
+        """Take back a turn that does not count for the pace."""
         self._under_way[urgency] -= 1
         while self._in_use < self._at_once:
             place = self._line.next(bulk=self._bulk_may_begin)

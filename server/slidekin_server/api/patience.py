@@ -1,4 +1,4 @@
-"""How long a stream's other end is waited for."""
+"""How long the service waits for the other end of a stream."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from slidekin_server.admission import StreamIdleError
 
 
 class Patience:
-    """Ends streams whose other end does nothing: each holds a place, and memory.
+    """Ends streams whose client does nothing, since each takes a place and memory.
 
-    Only waiting counts. A caller who waits for us may do so for as long as it takes.
+    Only the service's own waiting counts: a client may wait for the service as long as it likes.
 
     Args:
-        idle_s: How long a message is waited for, and how long it may take to be read.
+        idle_s: How long to wait for a message, and for the client to read one.
     """
 
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
 
     async def read(self, context: aio.ServicerContext[Any, Any]) -> object:
-        """Return the next request of a stream, as soon as it comes; grpc's ``EOF`` at its end.
+        """Wait for the next request of a stream; return grpc's ``EOF`` at its end.
 
         Raises:
-            StreamIdleError: Nothing came for too long.
+            StreamIdleError: Nothing came in time.
         """
         scope = self._scope()
         try:
@@ -40,19 +40,19 @@ class Patience:
 
     @staticmethod
     async def begin(context: aio.ServicerContext[Any, Any]) -> None:
-        """Send the headers, before anything that writes can be cancelled.
+        """Send the headers, before any write that could be cancelled.
 
-        They travel with the first response else. Where its writing is cancelled, by a failure of
-        another task or by its time, grpc.aio tries to send them once more with the status, which
-        fails: the caller would never be told how the call ended.
+        Otherwise they travel with the first response. If that write is cancelled, by a time-out or
+        because another task failed, grpc.aio sends the headers a second time with the status, which
+        fails, and the client never learns how the call ended.
         """
         await context.send_initial_metadata(())
 
     async def write(self, context: aio.ServicerContext[Any, Any], response: object) -> None:
-        """Send a response, as soon as there is room for it on its way.
+        """Send a response, once flow control allows it.
 
         Raises:
-            StreamIdleError: Those before it were not read for too long.
+            StreamIdleError: The client did not read earlier responses in time.
         """
         scope = self._scope()
         try:

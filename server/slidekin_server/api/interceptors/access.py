@@ -1,4 +1,4 @@
-"""Asks who is calling, and lets through what they may do."""
+"""Finds out who is calling, and lets only permitted calls through."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ANY = "any collection"
 
 
 class Identifies(Protocol):
-    """Says who a call is from."""
+    """Tells who a call is from."""
 
     async def identify(self, metadata: Sequence[tuple[str, str | bytes]], peer: Peer) -> Principal:
-        """Return them; raises an ``AccessError`` where they do not say it."""
+        """Return the caller; raises an ``AccessError`` if the call does not identify one."""
 
 
 class AccessLayer:
-    """Who is calling is asked before the handler runs, what they may do before it sees a request.
+    """Identifies the caller, and checks permission before the handler sees a request.
 
     Args:
-        identifies: Says who a call is from.
+        identifies: Tells who a call is from.
     """
 
     def __init__(self, identifies: Identifies) -> None:
@@ -55,7 +55,7 @@ class AccessLayer:
 
 
 def _watch(method: str, rule: Rule | None, principal: Principal) -> Watch | None:
-    """Return what looks at the requests; None where there is nothing to look for.
+    """Return the check of the call's requests; None if they need no check.
 
     Raises:
         PermissionDeniedError: The caller may not call the method, whatever the request.
@@ -68,7 +68,7 @@ def _watch(method: str, rule: Rule | None, principal: Principal) -> Watch | None
             collection="",
         )
     grants = principal.grants
-    # They may do all there is to do: what is wrong with a request, its handler says.
+    # Whoever may do everything needs no check; the handler says what is wrong with a request.
     if rule.reach is Reach.KNOWN or grants == EVERYTHING:
         return None
     if rule.reach is Reach.VISIBLE:

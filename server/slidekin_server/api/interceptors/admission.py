@@ -1,4 +1,4 @@
-"""Which calls are taken, for how long, and what is told of them to those who work for them."""
+"""Admits calls, tells the work behind them whose it is and until when, and ends them in a drain."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slidekin_server.api.interceptors.layers import Call
 from slidekin_server.api.kinds import BRING_PATCHES, SEARCHES
 from slidekin_server.callers import current_caller
 
-# Whoever watches over a service must be answered however busy it is.
+# Probes and tools must be answered however busy the service is.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 _RETRY_S = 2.0
 
 
 class Admission:
-    """Admits calls through a gate. Put it within what finds out who calls.
+    """Admits calls through a gate. Put it inside the layer that finds out who calls.
 
     Args:
         gate: Decides.
@@ -51,15 +51,15 @@ class Admission:
                 yield
 
     def drain(self) -> None:
-        """Take no call from now on."""
+        """Refuse every call from now on."""
         self._gate.drain()
 
     async def ended(self) -> None:
-        """Return when no call is open any more."""
+        """Wait until no call is open."""
         await self._none_open.wait()
 
     def end_calls(self) -> None:
-        """End what is open: each is told that the service stops, and does nothing more."""
+        """End the open calls; each is told that the service stops."""
         for scope in tuple(self._open):
             scope.reschedule(0.0)
 

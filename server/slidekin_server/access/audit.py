@@ -58,6 +58,7 @@ class AuditLog:
         self._file = file
         self._pseudonyms = pseudonyms
         self._metrics = metrics
+        self._count_lost = metrics.log_failures.labels("audit").inc
         self._refuse = refuse
         self._waiting: deque[bytes] = deque()
         self._lost = 0
@@ -87,7 +88,7 @@ class AuditLog:
         with self._changed:
             if len(self._waiting) >= _MAX_WAITING:
                 self._lost += 1
-                self._metrics.audit_lost.inc()
+                self._count_lost()
                 return
             self._waiting.append(line)
             self._changed.notify()

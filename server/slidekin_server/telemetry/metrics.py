@@ -140,15 +140,12 @@ class Metrics:
             "Until when a certificate in use is valid, in seconds since 1970.",
             "certificate",
         )
-        self.audit_lost = counter(
-            "audit_entries_lost", "Entries that the audit log had no room for."
-        )
         self.audit_failing = gauge(
             "audit_failing", "1 while the audit log cannot be written, else 0."
         )
         self.index_versions = counter("index_versions", "Index versions made since the start.")
         self.log_failures = counter(
-            "log_write_failures", "Lines that could not be written to a log.", "log"
+            "log_write_failures", "Lines that a log had to do without.", "log"
         )
         self.spans = counter(
             "spans", "Spans of traces, by whether the collector took them.", "result"

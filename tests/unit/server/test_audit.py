@@ -90,7 +90,8 @@ def test_lines_that_find_no_room_are_counted_and_the_log_says_so(tmp_path: Path)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["number"] for line in lines if "number" in line] == list(range(_MAX_WAITING))
     assert [line["count"] for line in lines if line.get("event") == "entries lost"] == [7]
-    assert registry.get_sample_value("slidekin_audit_entries_lost_total") == 7
+    lost = registry.get_sample_value("slidekin_log_write_failures_total", {"log": "audit"})
+    assert lost == 7
 
 
 def test_the_key_stays_and_is_its_owners_alone(tmp_path: Path):

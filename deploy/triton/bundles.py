@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from launch_errors import LaunchError
 
+from slidekin_models.plain_yaml import load_yaml
+
 _DESCRIPTION = "bundle.yaml"
 _SHORT = 12
 """Digits of the fingerprint in the names of a bundle's models: enough to tell bundles apart."""
@@ -75,7 +77,7 @@ def read_bundle(directory: Path) -> BundleFacts:
     """
     path = directory / _DESCRIPTION
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
         if content["schema"] != 1:
             msg = f"{path}: schema {content['schema']} is not known here: build the bundle anew"
             raise LaunchError(msg)

@@ -15,6 +15,8 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slidekin_server.plain_yaml import load_yaml
+
 SCHEMA = 1
 
 
@@ -98,7 +100,7 @@ def load_bundle(folder: Path, *, allow_random_weights: bool) -> ModelBundle:
     """
     file = folder / "bundle.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no bundle.yaml: build the bundle with 'slidekin-server models build', "

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from slidekin_server.bundle import BundleError, ModelBundle, load_bundle
+from slidekin_server.plain_yaml import load_yaml
 from slidekin_server.telemetry import get_logger
 
 _STORE_FILE = "store.yaml"
@@ -78,7 +79,7 @@ class ActiveModel:
         if self._file is None or (len(names) == 1 and not self._file.exists()):
             return self._by_name[names[0]]
         try:
-            content = yaml.safe_load(self._file.read_text(encoding="utf-8"))
+            content = load_yaml(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             content = {"schema": _SCHEMA, "active": None}
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -105,9 +105,11 @@ def _facts(bundle: Path) -> tuple[str, bool]:
     """A bundle's fingerprint, and whether it has random weights."""
     import yaml  # noqa: PLC0415 - a dependency of the service, without which none of this runs
 
+    from slidekin.cli._plain_yaml import load_yaml  # noqa: PLC0415 - needs it, too
+
     file = bundle / "bundle.yaml"
     try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+        facts = load_yaml(file.read_text(encoding="utf-8"))
         return str(facts["fingerprint"]), bool(facts["random_weights"])
     except FileNotFoundError:
         raise CommandError(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from slidekin_models.errors import ManifestError
 from slidekin_models.networks.pixels import PixelRule
+from slidekin_models.plain_yaml import load_yaml
 from slidekin_models.weights.verdicts import CodeFigures, TextureFigures, Verdict
 
 MANIFEST_NAME = "manifest.yaml"
@@ -128,7 +129,7 @@ def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
         ManifestError: The file is missing, not YAML, or not valid; each fault names its key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise ManifestError(msg) from error

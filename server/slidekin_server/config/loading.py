@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from slidekin_server.config.errors import ConfigError
 from slidekin_server.config.settings import Settings
+from slidekin_server.plain_yaml import load_yaml
 
 ENVIRONMENT_PREFIX = "SLIDEKIN_SERVER__"
 FILE_VARIABLE = "SLIDEKIN_SERVER_CONFIG"
@@ -79,7 +80,7 @@ def _read_file(
     file: Path, values: dict[str, Any], origins: dict[str, str], problems: list[str]
 ) -> None:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         problems.append(f"{file}: cannot be read ({error.strerror}): name an existing YAML file")
         return

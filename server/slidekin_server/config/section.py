@@ -7,6 +7,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from slidekin_server.plain_yaml import load_yaml
+
 MIB = 1024 * 1024
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -26,6 +28,6 @@ def list_from_text(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
+        return load_yaml(value)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError("must be a list in YAML or JSON") from None

@@ -26,6 +26,7 @@ from tests.triton_stack import (
     triton_python,
     wait_ready,
 )
+from tests.yaml_bomb import YAML_BOMB
 
 TEMPLATES = PROJECT / "deploy" / "triton" / "model_repository"
 QUEUE_POLICY = re.compile(
@@ -157,6 +158,11 @@ def test_a_missing_bundle_is_named_with_the_cure(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "nowhere/bundle.yaml: cannot be read" in result.stderr
     assert "slidekin_models build" in result.stderr
+    (tmp_path / "bundle.yaml").write_text(YAML_BOMB)
+    result = launch_to_the_end(tmp_path, tmp_path / "run")
+    assert result.returncode == 1
+    assert "bundle.yaml: not a bundle's description" in result.stderr
+    assert "aliases such as *a0 are not read" in result.stderr
 
 
 def test_a_model_that_does_not_load_is_reported_with_its_reason(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.yaml_bomb import YAML_BOMB
 
 from slidekin_models.errors import ManifestError
 from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest, read_yaml, write_yaml
@@ -72,3 +73,6 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(ManifestError, match=r"bad\.yaml: not YAML"):
         read_yaml(tmp_path / "bad.yaml", TextureManifest)
+    (tmp_path / "bomb.yaml").write_text(YAML_BOMB, encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"bomb\.yaml: not YAML: aliases such as \*a0"):
+        read_yaml(tmp_path / "bomb.yaml", TextureManifest)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.unit.server.made_bundles import BITS, bundle_content, canary_answer, write_bundle
+from tests.yaml_bomb import YAML_BOMB
 
 from slidekin_server.bundle import BundleError, load_bundle
 from slidekin_server.encoding.canary import Canary
@@ -65,6 +66,8 @@ def test_a_bundle_without_its_canary_is_incomplete(tmp_path: Path):
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path):
     (tmp_path / "bundle.yaml").write_text("a: [")
     assert "bundle.yaml cannot be read" in refusal(tmp_path)
+    (tmp_path / "bundle.yaml").write_text(YAML_BOMB)
+    assert "bundle.yaml cannot be read: aliases such as *a0 are not read" in refusal(tmp_path)
     (tmp_path / "bundle.yaml").write_text("- 1")
     assert "has schema None" in refusal(tmp_path)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import ValidationError
+from tests.yaml_bomb import YAML_BOMB
 
 import slidekin_server.config
 from slidekin_server.config import ConfigError, Settings, dial_host, load_settings
@@ -106,6 +107,8 @@ def test_settings_do_not_change():
             "limits: max_image_bytes (99999999) must be smaller than max_message_bytes (16777216)",
         ),
         ("a: [", "is not valid YAML"),
+        ("listen: &a {port: 1}\nmetrics: *a", "aliases such as *a are not read: write out what"),
+        (YAML_BOMB, "aliases such as *a0 are not read"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_cure(tmp_path: Path, text: str, wanted: str):
@@ -120,6 +123,7 @@ def test_a_mistake_in_the_file_is_named_with_its_cure(tmp_path: Path, text: str,
         ("LISTEN__PORT__X", "1", "unknown option 'listen.port.x': did you mean 'listen.port'?"),
         ("LISTEN__PORT", "", "'listen.port' is '': input should be a valid integer"),
         ("MODEL__ALLOW_RANDOM_WEIGHTS", "perhaps", "input should be a valid boolean"),
+        ("ACCESS__GRANTS", YAML_BOMB, "must be a list in YAML or JSON"),
     ],
 )
 def test_a_mistake_in_the_environment_is_named_with_its_cure(name: str, value: str, wanted: str):

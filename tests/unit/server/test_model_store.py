@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.server.made_bundles import write_bundle
+from tests.yaml_bomb import YAML_BOMB
 
 from slidekin_server.bundle import BundleError, ModelBundle
 from slidekin_server.model_store import ActiveModel, load_store
@@ -57,6 +58,7 @@ def test_the_active_model_is_read_anew_each_time(store: Path) -> None:
         "{schema: 1, active: three}",
         "{schema: 1, active: [one]}",
         "{schema: 1}",
+        YAML_BOMB,
     ],
 )
 def test_a_file_that_cannot_be_used_leaves_the_model_as_it_was(store: Path, text: str) -> None:

@@ -11,11 +11,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             alias: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None,
-                None,
-                f"aliases such as *{alias.anchor} are not read: write out what it stands for",
-                alias.start_mark,
+            raise yaml.YAMLError(
+                f"aliases such as *{alias.anchor} are not read: write out what it stands for\n"
+                f"{alias.start_mark}"
             )
         return super().compose_node(parent, index)
 

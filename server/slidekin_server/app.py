@@ -353,9 +353,9 @@ def _collect_garbage_often() -> None:
     """Leave what was loaded out of garbage collection from now on.
 
     Python collects all garbage only once what is new amounts to a quarter of what there is, which
-    beside all that was loaded takes long. Calls that were refused or cancelled leave circles of
-    errors and frames behind (grpc and asyncio make them), and in those frames are versions of an
-    index that nobody reads any more.
+    beside all that was loaded takes long. A call that ends leaves no circle that we know of
+    (`api.interceptors.layers` breaks it), but one of a library's, of errors and frames, would hold
+    versions of an index that nobody reads any more.
     """
     gc.collect()
     gc.freeze()

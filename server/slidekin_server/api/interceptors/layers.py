@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -24,6 +24,8 @@ from slidekin_server.api.validation import refuse
 Context = aio.ServicerContext[Any, Any]
 Watch = Callable[[Any], Awaitable[None]]
 """Sees one request before the handler does; what it raises ends the call."""
+_Handle = Callable[[Context, Sequence[Watch]], Awaitable[object]]
+"""Handles a call within its layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +85,33 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
         streams = bool(handler.request_streaming)
         streams_back = bool(handler.response_streaming)
         behaviour = getattr(handler, _BEHAVIOURS[streams, streams_back])
-        layered: Callable[..., Any]
+        handle: _Handle
         open_ended = streams or streams_back
         if inspect.isasyncgenfunction(behaviour):
             # It writes what is yielded: were it to yield itself, it would be grpc that waits for a
             # slow reader, out of the layers' reach.
-            async def layered(_: object, context: Context) -> object:
-                async with AsyncExitStack() as stack:
-                    call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, streams=streams)
-                    async with contextlib.aclosing(behaviour(seen, context)) as responses:
-                        begun = False
-                        async for response in responses:
-                            if not begun:
-                                await self._patience.begin(context)
-                                begun = True
-                            await self._patience.write(context, response)
+            async def handle(context: Context, watches: Sequence[Watch]) -> object:
+                seen = await self._read(context, watches, streams=streams)
+                async with contextlib.aclosing(behaviour(seen, context)) as responses:
+                    begun = False
+                    async for response in responses:
+                        if not begun:
+                            await self._patience.begin(context)
+                            begun = True
+                        await self._patience.write(context, response)
                 return None
         else:
 
-            async def layered(_: object, context: Context) -> object:
-                async with AsyncExitStack() as stack:
-                    call = Call(method, context, open_ended)
-                    seen = await self._enter(stack, call, streams=streams)
-                    return await behaviour(seen, context)
+            async def handle(context: Context, watches: Sequence[Watch]) -> object:
+                return await behaviour(await self._read(context, watches, streams=streams), context)
+
+        async def layered(_: object, context: Context) -> object:
+            try:
+                call = Call(method, context, open_ended)
+                return await _within(self._layers, call, (), handle)
+            except BaseException as error:
+                _forget_frames(error)
+                raise
 
         # Always as a stream, of one request where the method takes one: grpc.aio never answers a
         # call that ends without the request it should have, and waits for ever for one not sent.
@@ -121,14 +126,9 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
             response_serializer=handler.response_serializer,
         )
 
-    async def _enter(self, stack: AsyncExitStack, call: Call, *, streams: bool) -> Any:  # noqa: ANN401  any message of the contract, or a stream of them
-        """Enter the layers; return the handler's request, or its stream of requests."""
-        watches: list[Watch] = []
-        for layer in self._layers:
-            watch = await stack.enter_async_context(layer.around(call))
-            if watch is not None:
-                watches.append(watch)
-        requests = _Requests(self._patience, call.context, watches)
+    async def _read(self, context: Context, watches: Sequence[Watch], *, streams: bool) -> Any:  # noqa: ANN401  any message of the contract, or a stream of them
+        """Return the handler's request, or its stream of requests."""
+        requests = _Requests(self._patience, context, watches)
         if streams:
             return requests
         try:
@@ -139,6 +139,20 @@ class CallLayers(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generi
                 "the call ended without one: send one message",
                 reason="MALFORMED_MESSAGE",
             ) from None
+
+
+async def _within(
+    layers: Sequence[Layer], call: Call, watches: Sequence[Watch], handle: _Handle
+) -> object:
+    """Enter the layers, the first one outermost, and handle the call within.
+
+    (An AsyncExitStack would do the same, but its frame keeps the traceback that the frame is in.)
+    """
+    if not layers:
+        return await handle(call.context, watches)
+    async with layers[0].around(call) as watch:
+        more = [] if watch is None else [watch]
+        return await _within(layers[1:], call, [*watches, *more], handle)
 
 
 class _Requests:
@@ -173,6 +187,25 @@ async def _seen(request: object, watches: Sequence[Watch]) -> object:
     for watch in watches:
         await watch(request)
     return request
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Take the frames off an error that ends a call, and off those that led to it.
+
+    grpc.aio keeps the error beside the call's context, which is in these frames: a circle that
+    would hold all that the call looked at, an index version among it, until garbage is collected.
+    """
+    linked: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while linked:
+        one = linked.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        linked += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            linked += one.exceptions
 
 
 _EOF: object = aio.EOF  # type: ignore[attr-defined]  # missing in its stubs

@@ -7,6 +7,7 @@ import http.client
 import json
 import ssl
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ class ProviderKeys:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._got_at = self._asked_at = -float("inf")
         self._asking: asyncio.Task[None] | None = None
+        self._failure = "does not answer"
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:
         """Return a key; None where the provider has none of that id.
@@ -88,7 +90,7 @@ class ProviderKeys:
         known = self._known(key_id)
         if self._got_at < self._asked_at or self._clock() - self._got_at >= _TRUSTED_S:
             raise IdentityProviderError(
-                f"the identity provider {self._issuer} does not answer, so the token cannot be "
+                f"the identity provider {self._issuer} {self._failure}, so the token cannot be "
                 "checked; API keys and certificates still work",
                 retry_after_s=_PAUSE_S,
             )
@@ -120,9 +122,16 @@ class ProviderKeys:
             http.client.HTTPException,
             jwt.PyJWTError,
         ) as error:
-            _log.error(
-                "identity provider does not answer", url=self._issuer, problem=type(error).__name__
-            )
+            refused = _refused_certificate(error)
+            if refused is None:
+                self._failure, problem = "does not answer", type(error).__name__
+            else:
+                self._failure = "shows a certificate that is not accepted"
+                problem = (
+                    f"its certificate is not accepted ({refused.verify_message}): "
+                    "access.oidc.ca_file must vouch for it"
+                )
+            _log.error("identity provider cannot be asked", url=self._issuer, problem=problem)
             return
         if set(found) != set(self._keys):
             _log.info("identity provider keys read", url=self._issuer, count=len(found))
@@ -153,3 +162,14 @@ class ProviderKeys:
         if not found.startswith("https://") and not self._issuer.startswith("http://"):
             raise ValueError("the discovery document names no encrypted address of keys")
         return found
+
+
+def _refused_certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """What was wrong with the provider's certificate, where that is why it could not be asked."""
+    cause: object = error
+    while isinstance(cause, BaseException):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause
+        # urllib keeps it as the reason of its own error, PyJWT that as the cause of another.
+        cause = cause.reason if isinstance(cause, urllib.error.URLError) else cause.__cause__
+    return None

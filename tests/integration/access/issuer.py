@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
+import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -18,17 +20,34 @@ AUDIENCE = "slidekin"
 
 
 class Issuer:
-    """Answers like a provider while it is ``up``, and counts who asks."""
+    """Answers like a provider while it is ``up``, and counts who asks.
 
-    def __init__(self) -> None:
+    Args:
+        certificate: Of its HTTPS; None: it speaks HTTP.
+    """
+
+    def __init__(self, certificate: trustme.LeafCert | None = None) -> None:
         self.keys: dict[str, Any] = {}
         self.asked = 0
+        self.discovered = 0
         self.up = True
         self.hold_s = 0.0
         """How long an answer takes."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.show(certificate)
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
+        self.keys_url = f"{self.url}/keys"
+        """Where its discovery document says that its keys are."""
         self.rotate("first")
+
+    def show(self, certificate: trustme.LeafCert) -> None:
+        """Show this certificate from now on."""
+        certificate.configure_cert(self._tls)
 
     def rotate(self, key_id: str, *, curve: bool = False) -> None:
         """Sign with a new key from now on; the ones before are withdrawn."""
@@ -77,7 +96,7 @@ class Issuer:
             algorithm = RSAAlgorithm if self._algorithm(private) == "RS256" else ECAlgorithm
             public = json.loads(algorithm.to_jwk(private.public_key()))
             keys.append({**public, "kid": key_id, "use": "sig", "alg": self._algorithm(private)})
-        discovery = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        discovery = {"issuer": self.url, "jwks_uri": self.keys_url}
         return {"/.well-known/openid-configuration": discovery, "/keys": {"keys": keys}}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -86,6 +105,7 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += self.path == "/keys"
+                issuer.discovered += self.path == "/.well-known/openid-configuration"
                 time.sleep(issuer.hold_s)
                 document = issuer._documents().get(self.path)
                 body = json.dumps(document).encode()

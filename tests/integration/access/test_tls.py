@@ -151,6 +151,25 @@ def test_clients_are_known_by_their_certificates(mutual: ServiceProcess, authori
         assert found.info.metadata["identity"] == "cert:stranger"
 
 
+def test_clients_may_be_known_by_the_first_alternative_name(tmp_path: Path, authority: Authority):
+    grants = [{"identity": "cert:root.example", "role": "admin", "collections": ["*"]}]
+    named = {"certificate_name": "alternative_name", "grants": grants}
+    settings = {
+        "tls": {**authority.server_settings, "client_ca_file": str(authority.ca_file)},
+        "access": {"required": True, **named},
+    }
+    # What its subject says does not count.
+    root = authority.ca.issue_cert("root.example", "scanner.example", common_name="stranger")
+    other = authority.ca.issue_cert("scanner.example", "root.example", common_name="root.example")
+    shown = authority.channel(root)
+    with ServiceProcess(tmp_path, settings, credentials=shown) as service:
+        with service.channel() as channel:
+            Calls(channel).create()
+        with service.channel(authority.channel(other)) as channel:
+            found = refusal(Calls(channel).get)
+        assert found.info.metadata["identity"] == "cert:scanner.example"
+
+
 def test_a_key_counts_before_the_certificate(mutual: ServiceProcess, authority: Authority):
     key = create_key(mutual, "lab", "reader", "skin")
     with mutual.channel() as channel:

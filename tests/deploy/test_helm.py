@@ -82,6 +82,21 @@ EACH = [
 ]
 
 
+def snapshot_arguments(keep: int) -> list[str]:
+    snapshots = {"existingSecret": "slidekin-snapshots", "keep": keep}
+    documents = render({**TLS, "service": {"snapshots": snapshots}})
+    (job,) = (one for one in documents if one["kind"] == "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    arguments: list[str] = container["args"]
+    return arguments
+
+
+def test_as_many_snapshots_are_kept_as_the_values_say():
+    assert snapshot_arguments(7) == ["snapshot", "--keep=7"]
+    assert snapshot_arguments(0) == ["snapshot"]
+    assert "--keep=7" in str(of("everything", "CronJob", "slidekin-snapshots"))
+
+
 def of(use: str, kind: str, name: str) -> dict[str, Any]:
     (found,) = (
         one for one in DOCUMENTS[use] if (one["kind"], one["metadata"]["name"]) == (kind, name)

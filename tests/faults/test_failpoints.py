@@ -42,7 +42,7 @@ for run in range(2):
     reindex = reindexer.start(CollectionRecord("c", other, TEXTURE_BITS, THRESHOLD_BITS))
     reindexer.add_slide(reindex, "a", archive.load_slide("c", "a").codes)
     reindexer.finish("c", other, drop=())
-    made = Backup(store, snapshots, metrics).create()
+    made, _ = Backup(store, snapshots, metrics).create()
     store.close()
 restore_snapshot(snapshots.folder / made.name, folder / "restored")
 print("survived")

@@ -257,6 +257,75 @@ def test_what_a_killed_snapshot_left_is_swept_up_by_the_next(snapshot: Path, tmp
     )
 
 
+def test_of_old_snapshots_as_many_are_kept_as_asked_for_and_nothing_else_is_touched(
+    service: ServiceProcess, tmp_path: Path
+):
+    folder = tmp_path / "service" / "store-snapshots"
+    with service.channel() as channel:
+        Calls(channel).create()
+        first, broken, short, *later = [
+            make(Calls(channel)).name.partition("/")[2] for _ in range(6)
+        ]
+        (folder / broken / "manifest.json").write_text("{}")
+        os.truncate(folder / short / DATABASE, 10)
+        shutil.copytree(folder / first, folder / "before-the-upgrade")
+        (folder / "letters").mkdir()
+        (folder / "letters" / "mine.txt").write_text("mine")
+        others = {broken, short, "before-the-upgrade", "letters"}
+
+        assert kept(folder) == {first, *later} | others
+        taken = command("snapshot", "--server", service.url, "--keep", 3)
+        assert taken.returncode == 0, taken.stderr
+        newest = taken.stdout.partition(":")[0].removeprefix("snapshots/")
+        removed = [f"removed: snapshots/{name}" for name in (first, later[0])]
+        assert taken.stdout.splitlines()[1:] == removed
+        assert kept(folder) == {*later[1:], newest} | others
+        check_snapshot(folder / newest)
+
+        environment = {"SLIDEKIN_SNAPSHOTS_KEPT": "1"}
+        taken = command("snapshot", "--server", service.url, **environment)
+        newest = taken.stdout.partition(":")[0].removeprefix("snapshots/")
+        assert kept(folder) == {newest} | others
+        for wrong in (0, -1):
+            assert command("snapshot", "--server", service.url, "--keep", wrong).returncode == 2
+        with pytest.raises(grpc.RpcError) as caught:
+            Calls(channel).admin.CreateSnapshot(admin_pb2.CreateSnapshotRequest(keep_count=-1))
+        assert Failure.of(caught.value).code is grpc.StatusCode.INVALID_ARGUMENT
+        assert kept(folder) == {newest} | others
+
+
+def kept(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir() if entry.is_dir()}
+
+
+@pytest.mark.parametrize("point", ["snapshot.copying", "snapshot.before-publish"])
+def test_where_the_new_one_fails_no_old_one_goes(tmp_path: Path, point: str):
+    service = ServiceProcess(tmp_path / "service")
+    folder = tmp_path / "service" / "store-snapshots"
+    with service, service.channel() as channel:
+        Calls(channel).create()
+        before = {make(Calls(channel)).name.partition("/")[2] for _ in range(3)}
+    failing = ServiceProcess(tmp_path / "service", environment={VARIABLE: f"{point}:1"})
+    failing.start()
+    assert command("snapshot", "--server", failing.url, "--keep", 1).returncode == 1
+    failing.ended()
+    assert before <= kept(folder)
+    # What the killed one left goes with the next snapshot.
+    with service, service.channel():
+        assert command("snapshot", "--server", service.url, "--keep", 4).returncode == 0
+    assert before < kept(folder)
+    assert len(kept(folder)) == 4
+
+
+def test_the_new_one_stays_whatever_the_clock_says_of_the_others(snapshot: Path, tmp_path: Path):
+    snapshots = Snapshots(snapshot.parent)
+    with SqliteStore.open(tmp_path / "origin") as store:
+        newer = snapshots.create(store)
+        oldest = snapshots.read(snapshot.name)
+    assert snapshots.remove_old(oldest, 1) == [newer.name]
+    assert snapshots.names() == [snapshot.name]
+
+
 def test_a_snapshot_is_data_alone_and_asks_for_nothing_beside_it(snapshot: Path):
     assert sorted(entry.name for entry in snapshot.iterdir()) == [
         "manifest.json",

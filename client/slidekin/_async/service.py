@@ -14,12 +14,14 @@ class AsyncServiceMethods(AsyncMethods):
         """What the service serves, in which state, and within which limits."""
         return await self._caller.call(_calls.get_status())
 
-    async def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
+    async def create_snapshot(
+        self, *, keep_count: int | None = None, timeout_s: float | None = None
+    ) -> Snapshot:
         """Makes a checked copy of the service's store, while the store is in use.
 
         See `Client.create_snapshot`.
         """
-        return await self._caller.call(_calls.create_snapshot(), timeout_s)
+        return await self._caller.call(_calls.create_snapshot(keep_count), timeout_s)
 
     async def list_snapshots(self) -> list[Snapshot]:
         """The service's snapshots, newest first. See `Client.list_snapshots`."""

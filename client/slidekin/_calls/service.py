@@ -13,11 +13,13 @@ def get_status() -> Call[Status]:
     return Call("AdminService", "GetStatus", admin_pb2.GetStatusRequest(), _wire.to_status)
 
 
-def create_snapshot() -> Call[Snapshot]:
+def create_snapshot(keep_count: int | None) -> Call[Snapshot]:
     def made(response: admin_pb2.CreateSnapshotResponse) -> Snapshot:
         return _wire.to_snapshot(response.snapshot)
 
-    request = admin_pb2.CreateSnapshotRequest()
+    if keep_count is not None and keep_count < 1:
+        raise ValueError(f"keep_count is {keep_count}: it must be 1 or more, or None to keep all")
+    request = admin_pb2.CreateSnapshotRequest(keep_count=keep_count or 0)
     return Call("AdminService", "CreateSnapshot", request, made, repeatable=False, is_search=True)
 
 

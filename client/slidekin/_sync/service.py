@@ -14,17 +14,21 @@ class ServiceMethods(Methods):
         """What the service serves, in which state, and within which limits."""
         return self._caller.call(_calls.get_status())
 
-    def create_snapshot(self, *, timeout_s: float | None = None) -> Snapshot:
+    def create_snapshot(
+        self, *, keep_count: int | None = None, timeout_s: float | None = None
+    ) -> Snapshot:
         """Makes a checked copy of the service's store, while the store is in use.
 
         Args:
+            keep_count: How many snapshots to keep, the new one among them: once it is good, the
+                oldest beyond so many are removed. None: all are kept.
             timeout_s: How long it may take. A store of 1 GB takes about ten seconds. None: as long
                 as a search.
 
         Raises:
             ResourceExhaustedError: The service's disk is full.
         """
-        return self._caller.call(_calls.create_snapshot(), timeout_s)
+        return self._caller.call(_calls.create_snapshot(keep_count), timeout_s)
 
     def list_snapshots(self) -> list[Snapshot]:
         """The service's snapshots, newest first, as their manifests describe them."""

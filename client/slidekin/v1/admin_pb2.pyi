@@ -386,12 +386,19 @@ class CreateSnapshotRequest(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    KEEP_COUNT_FIELD_NUMBER: builtins.int
+    keep_count: builtins.int
+    """Snapshots to keep, the new one among them: once it is good, the oldest beyond so many are
+    removed. Damaged ones neither count nor go. 0: all are kept.
+    """
     def __init__(
         self,
+        *,
+        keep_count: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["keep_count", b"keep_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,18 +409,24 @@ class CreateSnapshotResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: builtins.int
+    REMOVED_SNAPSHOTS_FIELD_NUMBER: builtins.int
     @builtins.property
     def snapshot(self) -> Snapshot:
         """The snapshot."""
+
+    @builtins.property
+    def removed_snapshots(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of those that were removed, oldest first."""
 
     def __init__(
         self,
         *,
         snapshot: Snapshot | None = ...,
+        removed_snapshots: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["removed_snapshots", b"removed_snapshots", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,12 +104,16 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
     async def CreateSnapshot(  # noqa: N802
         self,
-        request: admin_pb2.CreateSnapshotRequest,  # noqa: ARG002
+        request: admin_pb2.CreateSnapshotRequest,
         context: ServicerContext[Any, Any],  # noqa: ARG002
     ) -> admin_pb2.CreateSnapshotResponse:
         """Copy the store while it is in use."""
-        made = await self._workers.copy(self._backup.create)
-        return admin_pb2.CreateSnapshotResponse(snapshot=_snapshot(made))
+        if request.keep_count < 0:
+            raise refuse("keep_count", "must not be negative; 0 keeps all snapshots")
+        made, removed = await self._workers.copy(self._backup.create, request.keep_count)
+        return admin_pb2.CreateSnapshotResponse(
+            snapshot=_snapshot(made), removed_snapshots=map(snapshot_name, removed)
+        )
 
     async def ListSnapshots(  # noqa: N802
         self,

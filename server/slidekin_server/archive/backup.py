@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from slidekin_server.storage import DamagedSnapshotError, Snapshot, Snapshots, Store
+from slidekin_server.storage import DamagedSnapshotError, Snapshot, Snapshots, StorageError, Store
 from slidekin_server.telemetry import Metrics, get_logger
 
 _log = get_logger(__name__)
@@ -27,11 +27,17 @@ class Backup:
         """What there is."""
         return self._snapshots
 
-    def create(self) -> Snapshot:
+    def create(self, keep_count: int = 0) -> tuple[Snapshot, list[str]]:
         """Make a snapshot; blocks, while searches and changes go on.
 
+        Args:
+            keep_count: How many are to be kept, this one among them; 0: all.
+
+        Returns:
+            It, and the names of older ones that were removed, oldest first.
+
         Raises:
-            StorageError: There is none; nothing is left of the attempt.
+            StorageError: There is none; nothing is left of the attempt, and all others stay.
         """
         snapshot = self._snapshots.create(self._store)
         self._tell(snapshot)
@@ -42,7 +48,18 @@ class Backup:
             slides=snapshot.slide_count,
             size_bytes=snapshot.size_bytes,
         )
-        return snapshot
+        return snapshot, self._remove_old(snapshot, keep_count) if keep_count else []
+
+    def _remove_old(self, newest: Snapshot, keep_count: int) -> list[str]:
+        try:
+            removed = self._snapshots.remove_old(newest, keep_count)
+        except StorageError as error:
+            # The new one is there and good, which is what was asked for.
+            _log.error("old snapshots cannot be removed", problem=type(error).__name__)
+            return []
+        if removed:
+            _log.info("old snapshots removed", count=len(removed))
+        return removed
 
     def _tell(self, snapshot: Snapshot) -> None:
         self._metrics.snapshot_time.set(snapshot.create_time.timestamp())

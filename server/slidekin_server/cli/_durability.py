@@ -33,20 +33,32 @@ def snapshot(
     ca_file: CaFileOption = None,
     certificate_file: CertificateFileOption = None,
     key_file: KeyFileOption = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            envvar="SLIDEKIN_SNAPSHOTS_KEPT",
+            help="Once the new one is good, remove the oldest ones beyond N. Default: keep all.",
+        ),
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", help="Seconds; a store of 1 GB takes about ten.")
     ] = 3600.0,
 ) -> None:
     """Have a running service copy its store into its folder of snapshots.
 
-    Searches and changes go on meanwhile. The copy is checked byte by byte before it counts.
+    Searches and changes go on meanwhile. The copy is checked byte by byte before it counts, and
+    none is removed where it failed. Damaged snapshots neither count among those kept nor go.
     """
     try:
         with dialled(
             server, ca_file=ca_file, certificate_file=certificate_file, key_file=key_file
         ) as service:
             response = admin_pb2_grpc.AdminServiceStub(service.channel).CreateSnapshot(
-                admin_pb2.CreateSnapshotRequest(), timeout=timeout_s, metadata=service.metadata
+                admin_pb2.CreateSnapshotRequest(keep_count=keep or 0),
+                timeout=timeout_s,
+                metadata=service.metadata,
             )
     except DiallingError as error:
         _fail(str(error))
@@ -58,6 +70,8 @@ def snapshot(
         f"{made.name}: {made.slide_count} slides in {made.collection_count} collections, change "
         f"{made.sequence}, {made.size_bytes} bytes, SHA-256 {made.sha256}"
     )
+    for removed in response.removed_snapshots:
+        typer.echo(f"removed: {removed}")
     _warn(made.damaged_slide_count)
 
 

@@ -112,6 +112,43 @@ class Snapshots:
         failpoint(Failpoint.SNAPSHOT_AFTER_PUBLISH)
         return snapshot
 
+    def remove_old(self, keep: Snapshot, keep_count: int) -> list[str]:
+        """Remove the oldest snapshots.
+
+        Damaged ones neither count nor go, and neither does what is no snapshot, or one whose folder
+        was given another name.
+
+        Args:
+            keep: The one that was made last, of which every byte was looked at. It stays, whatever
+                the clock says of it.
+            keep_count: How many stay, this one among them.
+
+        Returns:
+            The names of those that were removed, oldest first.
+
+        Raises:
+            StoreInUseError: Another process makes one.
+            StoreUnavailableError: One cannot be removed.
+        """
+        with os_errors(self._folder), self._locked():
+            others = [name for name in self.names() if name != keep.name and self._is_whole(name)]
+            removed = others[max(keep_count - 1, 0) :][::-1]
+            for name in removed:
+                # Gone in one step: what is left of a killed service is swept like a draft.
+                draft = self._folder / f"{_DRAFT}{secrets.token_hex(4)}"
+                (self._folder / name).rename(draft)
+                shutil.rmtree(draft)
+            return removed
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether a snapshot is one by its manifest, its size, and the name that it was given."""
+        try:
+            stated = self.read(name)
+            found = (self._folder / name / FILE_NAME).stat()
+        except (DamagedSnapshotError, FileNotFoundError):
+            return False
+        return (stated.name, stated.size_bytes) == (name, found.st_size)
+
     def names(self) -> list[str]:
         """Return the names of what is there, damaged or not, newest first."""
         try:

@@ -58,6 +58,8 @@ class Plan:
     """What runs the networks; ``auto`` leaves the choice to Triton's launcher."""
     precision: str = "auto"
     """Of the networks; ``auto`` likewise."""
+    trace_url: str = ""
+    """Where Triton sends its spans, by OTLP over HTTP; empty: nowhere."""
     timeout_s: float = 300.0
     """How long all of it may take to get ready."""
 
@@ -151,6 +153,7 @@ def _start(plan: Plan, tell: Tell) -> Stack:
             f"--run-dir={run_dir}",
             f"--runtime={plan.runtime}",
             f"--precision={plan.precision}",
+            *([f"--trace-url={plan.trace_url}"] if plan.trace_url else []),
         ],
         launcher_log,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ from slidekin.cli._common import (
 )
 from slidekin.cli._connection import connect
 from slidekin.cli._home import default_home, read_stack
+
+_TRACING = "SLIDEKIN_SERVER__TRACING__ENDPOINT"
+"""The service's own setting, which it has from the environment of `up`."""
 
 HomeOption = Annotated[
     Path | None,
@@ -67,6 +71,14 @@ def up(
         str,
         typer.Option(help="Of the networks: fp32 (needed for sish-2022), bf16, fp16, or auto."),
     ] = "auto",
+    trace_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Collector of Triton's spans: http://HOST:4318/v1/traces. They go on with the "
+            f"service's traces, which {_TRACING} turns on.",
+        ),
+    ] = "",
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Longest wait until it is ready.")
     ] = 300.0,
@@ -84,6 +96,12 @@ def up(
         )
     if models is not None and not models.is_file():
         raise typer.BadParameter(f"there is no file {models}", param_hint="--models")
+    if trace_url and not os.environ.get(_TRACING):
+        raise typer.BadParameter(
+            f"Triton goes on with the service's traces, and there are none: set {_TRACING}, too, "
+            "to the collector's http://HOST:4317",
+            param_hint="--trace-url",
+        )
     deploy = _stack.find_deploy_dir(deploy_dir)
     plan = _stack.Plan(
         home=(home or default_home()).absolute(),
@@ -96,6 +114,7 @@ def up(
         port=port,
         runtime=runtime,
         precision=precision,
+        trace_url=trace_url,
         timeout_s=timeout,
     )
     console = err_console()

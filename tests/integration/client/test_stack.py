@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.otlp_collector import running_collector
 from tests.paths import PROJECT
 from tests.unit.server.made_bundles import write_bundle
+from tests.yaml_bomb import YAML_BOMB
 
 from slidekin import Client
 from slidekin.cli._home import Stack, read_stack
@@ -28,6 +30,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 options = dict(part.removeprefix("--").split("=", 1) for part in sys.argv[2:])
 run_dir = Path(options["run-dir"])
 run_dir.mkdir(exist_ok=True)
+(run_dir / "options.json").write_text(json.dumps(options))
 with quick_encoder() as url:
     draft = run_dir / "draft"
     draft.write_text(json.dumps({"grpc_url": url, "pid": os.getpid()}))
@@ -186,8 +189,26 @@ def test_all_models_of_a_store_are_served_and_another_store_is_not_swapped_in(
     assert "is no model store" in run("up", "--store", tmp_path / "none", code=1).stderr
 
 
+def test_traces_go_from_the_service_to_triton_where_both_are_told_to(
+    run: Run, home: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with running_collector() as collector:
+        monkeypatch.setenv("SLIDEKIN_SERVER__TRACING__ENDPOINT", collector.grpc_endpoint)
+        monkeypatch.setenv("SLIDEKIN_SERVER__TRACING__SAMPLING_RATIO", "1.0")
+        run("up", "--bundle", bundle, "--port", "0", "--trace-url", collector.http_endpoint)
+        with Client(_stack(home).server) as client:
+            client.create_collection("traced")
+        collector.until(lambda spans: any("CreateCollection" in span.name for span in spans))
+        options = json.loads((home / "triton" / "options.json").read_text())
+        assert options["trace-url"] == collector.http_endpoint
+        run("down")
+
+
 def test_a_folder_that_is_no_bundle_is_named(run: Run, tmp_path: Path):
     assert "no bundle.yaml" in run("up", "--bundle", tmp_path, code=1).stderr
+    (tmp_path / "bundle.yaml").write_text(YAML_BOMB)
+    refused = run("up", "--bundle", tmp_path, code=1).stderr
+    assert "bundle.yaml cannot be read: aliases such as *a0" in " ".join(refused.split())
 
 
 def test_down_does_not_touch_a_process_that_only_has_the_number(run: Run, home: Path):

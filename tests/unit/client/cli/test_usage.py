@@ -17,6 +17,7 @@ NOBODY = ["--server", "127.0.0.1:1"]
 def _no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("SLIDEKIN_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SLIDEKIN_SERVER", raising=False)
+    monkeypatch.delenv("SLIDEKIN_SERVER__TRACING__ENDPOINT", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def _no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         (["slides", "get", "a/b", "-c", "a"], "no slide id"),
         (["up", "--models", "/no/such.yaml"], "no file"),
         (["up", "--models", __file__, "--bundle", "b"], "either"),
+        (["up", "--trace-url", "http://h:4318/v1/traces"], "SLIDEKIN_SERVER__TRACING__ENDPOINT"),
         (["nonsense"], "nonsense"),
     ],
 )

@@ -6,9 +6,6 @@ import json
 import stat
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import grpc
 import pytest
 from tests.integration.access.keys import create_key, refusal, showing
 from tests.service_calls import FINGERPRINT, Calls, random_codes
-from tests.service_process import ServiceProcess, service_environment
+from tests.service_process import ServiceProcess, eventually, service_environment
 
 from slidekin.v1 import slides_pb2
 
@@ -33,13 +30,6 @@ def entries(service: ServiceProcess, method: str = "") -> list[dict[str, Any]]:
     lines = log_file(service).read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
     return [entry for entry in found if entry.get("method", "").endswith(method)]
-
-
-def eventually(holds: Callable[[], bool], wait_s: float = 30) -> None:
-    end = time.monotonic() + wait_s
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def hashed(service: ServiceProcess, *arguments: str) -> str:
@@ -119,12 +109,6 @@ def test_it_can_be_switched_off(tmp_path: Path):
         assert not log_file(service).parent.exists()
 
 
-def metric(service: ServiceProcess, name: str) -> float:
-    with urllib.request.urlopen(service.metrics_url, timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
 def fill(service: ServiceProcess) -> Path:
     """Let the log's disk be full, once it holds what was done; return where it was before."""
     eventually(lambda: len(entries(service, "/CreateCollection")) == 1)
@@ -141,13 +125,13 @@ def test_while_its_disk_is_full_calls_go_on_and_are_recorded_later(tmp_path: Pat
         fill(service)
         for _ in range(5):
             calls.get()
-        eventually(lambda: metric(service, "slidekin_audit_failing") == 1)
+        eventually(lambda: service.metric("slidekin_audit_failing") == 1)
         assert "audit log cannot be written" in service.log.read_text(encoding="utf-8")
         calls.get()
         log_file(service).unlink()
-        eventually(lambda: metric(service, "slidekin_audit_failing") == 0)
+        eventually(lambda: service.metric("slidekin_audit_failing") == 0)
         eventually(lambda: len(entries(service, "/GetCollection")) == 6)
-        assert metric(service, 'slidekin_log_write_failures_total{log="audit"}') == 0
+        assert service.metric('slidekin_log_write_failures_total{log="audit"}') == 0
 
 
 def test_where_no_call_may_go_unrecorded_a_full_disk_refuses_them(tmp_path: Path):
@@ -157,7 +141,7 @@ def test_where_no_call_may_go_unrecorded_a_full_disk_refuses_them(tmp_path: Path
         calls.create()
         fill(service)
         calls.get()
-        eventually(lambda: metric(service, "slidekin_audit_failing") == 1)
+        eventually(lambda: service.metric("slidekin_audit_failing") == 1)
         found = refusal(calls.get)
         assert (found.code, found.info.reason) == (
             grpc.StatusCode.UNAVAILABLE,
@@ -166,7 +150,7 @@ def test_where_no_call_may_go_unrecorded_a_full_disk_refuses_them(tmp_path: Path
         assert found.retry.retry_delay.seconds > 0
         service.wait_ready()
         log_file(service).unlink()
-        eventually(lambda: metric(service, "slidekin_audit_failing") == 0)
+        eventually(lambda: service.metric("slidekin_audit_failing") == 0)
         calls.get()
         recorded = ["OK", "UNAVAILABLE", "OK"]
         eventually(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 from tests.integration.access.certificates import Authority
 from tests.integration.access.keys import create_key, refusal, showing
 from tests.service_calls import Calls
-from tests.service_process import ServiceProcess
+from tests.service_process import ServiceProcess, eventually
 
 GRANTS = [
     {"identity": "cert:scanner-*", "role": "writer", "collections": ["skin"]},
@@ -62,19 +60,7 @@ def presented(service: ServiceProcess) -> str:
 
 
 def expiry(service: ServiceProcess, which: str = "server") -> float:
-    with urllib.request.urlopen(service.metrics_url, timeout=30) as answer:
-        text = answer.read().decode()
-    name = "slidekin_certificate_expiry_timestamp_seconds"
-    found = re.search(rf'^{name}{{certificate="{which}"}} (\S+)$', text, re.MULTILINE)
-    assert found, text
-    return float(found[1])
-
-
-def eventually(holds: Callable[[], bool], wait_s: float = 30) -> None:
-    end = time.monotonic() + wait_s
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    return service.metric(f'slidekin_certificate_expiry_timestamp_seconds{{certificate="{which}"}}')
 
 
 def test_calls_travel_encrypted_and_plain_ones_are_not_answered(service: ServiceProcess):

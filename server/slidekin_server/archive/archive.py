@@ -17,6 +17,7 @@ from slidekin_server.archive.errors import (
     slides_not_found,
 )
 from slidekin_server.archive.names import collection_name, slide_name
+from slidekin_server.archive.sameness import has_same_details, is_same_slide, slide_exists
 from slidekin_server.archive.shelf import Shelf
 from slidekin_server.failpoints import Failpoint, failpoint
 from slidekin_server.index import warm_up
@@ -227,13 +228,13 @@ class Archive:
             if not replace:
                 view.require_sound(facts.slide_id)
             return None
-        same = _lasting(held.facts) == _lasting(facts)
+        same = is_same_slide(held.facts, facts)
         if not same and not replace:
-            raise _slide_exists(held)
+            raise slide_exists(held)
         recognised = (
             same and facts.source_digest and facts.source_digest == held.facts.source_digest
         )
-        if recognised and (not replace or _passing(held.facts) == _passing(facts)):
+        if recognised and (not replace or has_same_details(held.facts, facts)):
             return held
         return None
 
@@ -276,14 +277,14 @@ class Archive:
             held = collection.view.facts.find(facts.slide_id)
             if held is not None:
                 same = held.content_digest == content_digest(facts, codes)
-                if same and (not replace or _passing(held.facts) == _passing(facts)):
+                if same and (not replace or has_same_details(held.facts, facts)):
                     return Added(
                         held,
                         already_present=True,
                         index_version=collection.view.version,
                     )
                 if not replace:
-                    raise _slide_exists(held)
+                    raise slide_exists(held)
             replaces = held is not None or facts.slide_id in collection.view.damaged
             added = self._store.add_slide(collection_id, facts, codes, pictures, replace=replaces)
             self._shelf.drop_from_draft(collection_id, [facts.slide_id])
@@ -409,24 +410,3 @@ class Archive:
             )
         except storage.SlideNotFoundError:
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None
-
-
-def _lasting(facts: SlideFacts) -> tuple[object, ...]:
-    """Facts that make it this slide."""
-    return (facts.patient_id, facts.width_px, facts.height_px, facts.mpp, facts.patch_size_px)
-
-
-def _passing(facts: SlideFacts) -> tuple[object, ...]:
-    """Facts that may change without making it another slide."""
-    return (facts.label, dict(facts.attributes), facts.source_digest)
-
-
-def _slide_exists(held: SlideRecord) -> AlreadyExistsError:
-    name = slide_name(held.collection, held.facts.slide_id)
-    return AlreadyExistsError(
-        f"{name} is held with other content; set replace to put this one in its place, or give it "
-        "another name",
-        reason="SLIDE_ALREADY_EXISTS",
-        resource_type="slidekin.v1.Slide",
-        names=(name,),
-    )

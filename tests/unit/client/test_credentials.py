@@ -102,7 +102,7 @@ def test_no_credential_leaves_this_machine_unencrypted(make: Callable[..., Any],
         make("archive:50051", **given)
 
 
-def test_unless_that_is_asked_for():
+def test_a_credential_may_leave_by_tls_or_where_that_is_asked_for():
     Client("archive:50051", api_key="k", plaintext_credentials=True).close()
     Client("archive:50051", api_key="k", tls=Tls()).close()
 

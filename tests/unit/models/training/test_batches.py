@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ def made(tiles: Path, process: int = 0, **change: object) -> Batches:
     return Batches(TissueSampler(settings.slides, settings.sampling()), settings, process)
 
 
+def readers() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("patches")]
+
+
 def test_a_batch_is_the_same_wherever_a_run_begins(tiles: Path) -> None:
     batches = made(tiles)
     whole = list(batches.from_step(0, 9))
@@ -48,7 +53,9 @@ def test_processes_see_together_what_one_would_see(tiles: Path) -> None:
 def test_readers_end_with_the_run_that_stops_early(tiles: Path) -> None:
     batches = made(tiles).from_step(0, 1000)
     next(batches)
+    assert readers()
     batches.close()
+    assert not readers()
 
 
 def test_held_out_patches_come_as_they_are(tiles: Path) -> None:

@@ -58,13 +58,17 @@ def dialled(
     """Give a channel to a service, and the API key of the environment as a header.
 
     Raises:
-        DiallingError: A file is missing, or the key would travel where others listen.
+        DiallingError: A file is missing, the key is none, or it would travel where others listen.
     """
     if ca_file is None and (certificate_file is not None or key_file is not None):
         raise DiallingError("a certificate needs an encrypted way: give --ca-file beside it")
     if (certificate_file is None) != (key_file is None):
         raise DiallingError("--certificate-file and --key-file belong together: give both")
-    key = os.environ.get(API_KEY_VARIABLE)
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise DiallingError(
+            f"{API_KEY_VARIABLE} holds no key: one line of letters, digits and signs"
+        )
     host = server.rpartition(":")[0].strip("[]")
     if key and ca_file is None and not is_loopback(host):
         raise DiallingError(
@@ -81,7 +85,7 @@ def dialled(
             ),
         )
     with made as channel:
-        yield Service(channel, (("authorization", f"Bearer {key.strip()}"),) if key else ())
+        yield Service(channel, (("authorization", f"Bearer {key}"),) if key else ())
 
 
 def _content(file: Path | None) -> bytes | None:

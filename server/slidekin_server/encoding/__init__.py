@@ -1,6 +1,6 @@
 """From images to keys and textures, through Triton."""
 
-from .errors import (
+from slidekin_server.encoding.errors import (
     EncoderBusyError,
     EncoderFaultError,
     EncoderTimeoutError,
@@ -8,9 +8,15 @@ from .errors import (
     EncodingError,
     ImageRefusedError,
 )
-from .images import ImageFormat, ImageLimits, PatchImage, check_image, picture_size_px
-from .runtimes import NetworkRuntime, inexact
-from .service import EncodedPatch, Encoder, EncoderState, EncoderStatus
+from slidekin_server.encoding.images import (
+    ImageFormat,
+    ImageLimits,
+    PatchImage,
+    check_image,
+    picture_size_px,
+)
+from slidekin_server.encoding.runtimes import NetworkRuntime, inexact
+from slidekin_server.encoding.service import EncodedPatch, Encoder, EncoderState, EncoderStatus
 
 __all__ = [
     "EncodedPatch",

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from slidekin_server.bundle import BundleError, CanaryTolerance, ModelBundle
 from slidekin_server.codes import CODES_SIDE, textures_from_features
-
-from .images import ImageFormat, PatchImage
-from .runtimes import EXACT, NETWORKS, NetworkRuntime
-from .triton import EncoderAnswer
+from slidekin_server.encoding.images import ImageFormat, PatchImage
+from slidekin_server.encoding.runtimes import EXACT, NETWORKS, NetworkRuntime
+from slidekin_server.encoding.triton import EncoderAnswer
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from .errors import ImageRefusedError
+from slidekin_server.encoding.errors import ImageRefusedError
 
 PATCH_PX = 1024
 """Edge of the square that the networks see."""

@@ -24,19 +24,18 @@ from numpy.typing import NDArray
 from slidekin_server.admission import AdmissionError, Turns
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.codes import keys_from_codes, textures_from_features
-from slidekin_server.telemetry import INFER, Metrics, Stage, get_logger, traced
-
-from .canary import Canary
-from .errors import (
+from slidekin_server.encoding.canary import Canary
+from slidekin_server.encoding.errors import (
     EncoderFaultError,
     EncoderTimeoutError,
     EncoderUnavailableError,
     EncodingError,
     ImageRefusedError,
 )
-from .images import ImageLimits, PatchImage, check_image
-from .runtimes import NetworkRuntime
-from .triton import EncoderAnswer, TritonClient, TritonRequest
+from slidekin_server.encoding.images import ImageLimits, PatchImage, check_image
+from slidekin_server.encoding.runtimes import NetworkRuntime
+from slidekin_server.encoding.triton import EncoderAnswer, TritonClient, TritonRequest
+from slidekin_server.telemetry import INFER, Metrics, Stage, get_logger, traced
 
 _log = get_logger(__name__)
 

@@ -16,9 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from slidekin_server.bundle import ModelBundle
 from slidekin_server.codes import CODES_SIDE
-from slidekin_server.telemetry import outgoing_headers
-
-from .errors import (
+from slidekin_server.encoding.errors import (
     EncoderBusyError,
     EncoderFaultError,
     EncoderTimeoutError,
@@ -26,8 +24,9 @@ from .errors import (
     EncodingError,
     ImageRefusedError,
 )
-from .images import PATCH_PX, ImageFormat, PatchImage
-from .runtimes import NETWORKS, NetworkRuntime
+from slidekin_server.encoding.images import PATCH_PX, ImageFormat, PatchImage
+from slidekin_server.encoding.runtimes import NETWORKS, NetworkRuntime
+from slidekin_server.telemetry import outgoing_headers
 
 _T = TypeVar("_T", bound=np.generic)
 

@@ -1,6 +1,6 @@
 """Collections and slides on disk: what is acknowledged stays."""
 
-from .errors import (
+from slidekin_server.storage.errors import (
     CollectionExistsError,
     CollectionNotEmptyError,
     CollectionNotFoundError,
@@ -18,8 +18,8 @@ from .errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from .packing import content_digest
-from .records import (
+from slidekin_server.storage.packing import content_digest
+from slidekin_server.storage.records import (
     NO_PICTURES,
     AddedSlide,
     Change,
@@ -34,11 +34,17 @@ from .records import (
     draft_name,
     drafted_collection,
 )
-from .recovery import open_store, verify_store, with_advice
-from .snapshots import Snapshot, Snapshots, check_snapshot, is_snapshot, restore_snapshot
-from .sqlite import SqliteStore
-from .sqlite_copy import Survey
-from .store import Store
+from slidekin_server.storage.recovery import open_store, verify_store, with_advice
+from slidekin_server.storage.snapshots import (
+    Snapshot,
+    Snapshots,
+    check_snapshot,
+    is_snapshot,
+    restore_snapshot,
+)
+from slidekin_server.storage.sqlite import SqliteStore
+from slidekin_server.storage.sqlite_copy import Survey
+from slidekin_server.storage.store import Store
 
 __all__ = [
     "NO_PICTURES",

@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from .errors import StoreInUseError
+from slidekin_server.storage.errors import StoreInUseError
 
 LOCK_NAME = "slidekin.lock"
 RESERVE_NAME = "slidekin.reserve"

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .records import CollectionRecord, SlideRecord
+from slidekin_server.storage.records import CollectionRecord, SlideRecord
 
 
 class StorageError(Exception):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from .disk import overwrite_durably, write_durably
-from .errors import DamagedStoreError
+from slidekin_server.storage.disk import overwrite_durably, write_durably
+from slidekin_server.storage.errors import DamagedStoreError
 
 MARK_NAME = "slidekin.store"
 _OPEN = b"A store of slidekin, in use: the database and its -wal file belong together.\n"

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slidekin_server.storage.records import SlideFacts
 from slidekin_server.values import PatchCodes
-
-from .records import SlideFacts
 
 _CHECKSUM_BYTES = 16
 

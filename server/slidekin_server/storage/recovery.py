@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from .disk import FolderLock
-from .errors import DamagedStoreError, StorageError
-from .mark import check_complete
-from .snapshots import Snapshots, is_store
-from .sqlite import SqliteStore
-from .sqlite_copy import Survey, survey_file
-from .sqlite_schema import FILE_NAME
+from slidekin_server.storage.disk import FolderLock
+from slidekin_server.storage.errors import DamagedStoreError, StorageError
+from slidekin_server.storage.mark import check_complete
+from slidekin_server.storage.snapshots import Snapshots, is_store
+from slidekin_server.storage.sqlite import SqliteStore
+from slidekin_server.storage.sqlite_copy import Survey, survey_file
+from slidekin_server.storage.sqlite_schema import FILE_NAME
 
 
 class UnusableStoreError(StorageError):

@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from slidekin_server.failpoints import Failpoint, failpoint
-
-from .disk import LOCK_NAME, FolderLock, sync_file, sync_folder, write_durably
-from .errors import (
+from slidekin_server.storage.disk import (
+    LOCK_NAME,
+    FolderLock,
+    sync_file,
+    sync_folder,
+    write_durably,
+)
+from slidekin_server.storage.errors import (
     DamagedSnapshotError,
     DamagedStoreError,
     FolderNotEmptyError,
@@ -25,11 +30,11 @@ from .errors import (
     SnapshotNotFoundError,
     StoreUnavailableError,
 )
-from .mark import MARK_NAME
-from .sqlite_connections import os_errors
-from .sqlite_copy import Survey, survey_file
-from .sqlite_schema import FILE_NAME
-from .store import Store
+from slidekin_server.storage.mark import MARK_NAME
+from slidekin_server.storage.sqlite_connections import os_errors
+from slidekin_server.storage.sqlite_copy import Survey, survey_file
+from slidekin_server.storage.sqlite_schema import FILE_NAME
+from slidekin_server.storage.store import Store
 
 MANIFEST_NAME = "manifest.json"
 _FORMAT = "slidekin snapshot 1"

@@ -11,17 +11,15 @@ from types import TracebackType
 from typing import Literal, Self
 
 from slidekin_server.failpoints import Failpoint, failpoint
-from slidekin_server.values import PatchCodes
-
-from .errors import (
+from slidekin_server.storage.errors import (
     CollectionExistsError,
     CollectionNotEmptyError,
     DamagedSlideError,
     SlideExistsError,
     SlideNotFoundError,
 )
-from .packing import codes_checksum, content_digest, pack
-from .records import (
+from slidekin_server.storage.packing import codes_checksum, content_digest, pack
+from slidekin_server.storage.records import (
     NO_PICTURES,
     AddedSlide,
     Change,
@@ -36,10 +34,10 @@ from .records import (
     draft_name,
     drafted_collection,
 )
-from .sqlite_connections import Connections
-from .sqlite_copy import copy_database
-from .sqlite_draft import adopt_draft
-from .sqlite_queries import (
+from slidekin_server.storage.sqlite_connections import Connections
+from slidekin_server.storage.sqlite_copy import copy_database
+from slidekin_server.storage.sqlite_draft import adopt_draft
+from slidekin_server.storage.sqlite_queries import (
     delete_from_draft,
     delete_slides,
     find_collection,
@@ -51,7 +49,7 @@ from .sqlite_queries import (
     select_slides,
     select_stored,
 )
-from .sqlite_rows import (
+from slidekin_server.storage.sqlite_rows import (
     COLLECTION_COLUMNS,
     FACT_COLUMNS,
     collection_record,
@@ -60,7 +58,8 @@ from .sqlite_rows import (
     now_us,
     slide_record,
 )
-from .sqlite_schema import SLIDE_PICTURE
+from slidekin_server.storage.sqlite_schema import SLIDE_PICTURE
+from slidekin_server.values import PatchCodes
 
 _SLIDES_A_CHUNK = 256  # of 60 patches each: about 2 MiB at a time
 

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from slidekin_server.failpoints import Failpoint, failpoint
-
-from .disk import FolderLock, Reserve, sync_folder
-from .errors import (
+from slidekin_server.storage.disk import FolderLock, Reserve, sync_folder
+from slidekin_server.storage.errors import (
     DamagedStoreError,
     StorageError,
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from .mark import check_complete, mark
-from .sqlite_schema import FILE_NAME, prepare
+from slidekin_server.storage.mark import check_complete, mark
+from slidekin_server.storage.sqlite_schema import FILE_NAME, prepare
 
 _BUSY_TIMEOUT_MS = 5000
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from slidekin_server.failpoints import Failpoint, failpoint
-
-from .disk import sync_file
-from .errors import DamagedSlideError, DamagedStoreError
-from .sqlite_connections import lenient_text, translation
-from .sqlite_queries import HeldCollection, select_stored
-from .sqlite_rows import COLLECTION_COLUMNS, collection_record
-from .sqlite_schema import require_ours
+from slidekin_server.storage.disk import sync_file
+from slidekin_server.storage.errors import DamagedSlideError, DamagedStoreError
+from slidekin_server.storage.sqlite_connections import lenient_text, translation
+from slidekin_server.storage.sqlite_queries import HeldCollection, select_stored
+from slidekin_server.storage.sqlite_rows import COLLECTION_COLUMNS, collection_record
+from slidekin_server.storage.sqlite_schema import require_ours
 
 _PAGES_A_STEP = 16
 """64 KiB: between two steps other threads get their turn."""

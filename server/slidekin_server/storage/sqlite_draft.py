@@ -9,9 +9,8 @@ import sqlite3
 from collections.abc import Collection
 
 from slidekin_server.failpoints import Failpoint, failpoint
-
-from .records import ChangeKind, CollectionRecord, SlideRecord, draft_name
-from .sqlite_queries import (
+from slidekin_server.storage.records import ChangeKind, CollectionRecord, SlideRecord, draft_name
+from slidekin_server.storage.sqlite_queries import (
     HeldCollection,
     delete_slides,
     log_change,
@@ -19,7 +18,7 @@ from .sqlite_queries import (
     require_collection,
     select_slides,
 )
-from .sqlite_rows import FACT_COLUMNS, created_us, facts_row, slide_record
+from slidekin_server.storage.sqlite_rows import FACT_COLUMNS, created_us, facts_row, slide_record
 
 
 def adopt_draft(

@@ -8,8 +8,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .errors import CollectionNotFoundError, DamagedSlideError, SlideNotFoundError
-from .records import (
+from slidekin_server.storage.errors import (
+    CollectionNotFoundError,
+    DamagedSlideError,
+    SlideNotFoundError,
+)
+from slidekin_server.storage.records import (
     ChangeKind,
     CollectionRecord,
     Pictures,
@@ -17,7 +21,7 @@ from .records import (
     StoredSlide,
     draft_name,
 )
-from .sqlite_rows import (
+from slidekin_server.storage.sqlite_rows import (
     CODES_COLUMNS,
     COLLECTION_COLUMNS,
     SLIDE_COLUMNS,
@@ -25,7 +29,7 @@ from .sqlite_rows import (
     slide_record,
     stored_slide,
 )
-from .sqlite_schema import SLIDE_PICTURE
+from slidekin_server.storage.sqlite_schema import SLIDE_PICTURE
 
 
 class HeldCollection(NamedTuple):

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import DamagedSlideError
-from .packing import PackedCodes, codes_checksum, facts_checksum, unpack
-from .records import CollectionRecord, SlideFacts, SlideRecord, StoredSlide
+from slidekin_server.storage.errors import DamagedSlideError
+from slidekin_server.storage.packing import PackedCodes, codes_checksum, facts_checksum, unpack
+from slidekin_server.storage.records import CollectionRecord, SlideFacts, SlideRecord, StoredSlide
 
 COLLECTION_COLUMNS = (
     "name, fingerprint, texture_bits, hamming_threshold_bits, display_name, description, created_us"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from .errors import DamagedStoreError, NewerSchemaError
+from slidekin_server.storage.errors import DamagedStoreError, NewerSchemaError
 
 FILE_NAME = "slidekin.sqlite3"
 APPLICATION_ID = 0x534C4944

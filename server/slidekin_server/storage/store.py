@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from slidekin_server.values import PatchCodes
-
-from .errors import DamagedSlideError
-from .records import (
+from slidekin_server.storage.errors import DamagedSlideError
+from slidekin_server.storage.records import (
     NO_PICTURES,
     AddedSlide,
     Change,
@@ -20,6 +18,7 @@ from .records import (
     SlideRecord,
     StoredSlide,
 )
+from slidekin_server.values import PatchCodes
 
 
 class Store(Protocol):

@@ -1,7 +1,7 @@
 """Metrics, logs and traces of the service: every name in one place."""
 
-from .logs import configure_logging, count_lost_lines, get_logger
-from .metrics import (
+from slidekin_server.telemetry.logs import configure_logging, count_lost_lines, get_logger
+from slidekin_server.telemetry.metrics import (
     ENCODER_STATES,
     Exposition,
     ExpositionError,
@@ -10,8 +10,8 @@ from .metrics import (
     Waiting,
     start_exposition,
 )
-from .notes import note, noted, open_notes
-from .tracing import (
+from slidekin_server.telemetry.notes import note, noted, open_notes
+from slidekin_server.telemetry.tracing import (
     INFER,
     TRACEPARENT,
     Span,

@@ -27,9 +27,15 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import Tracer as OtelTracer
 
-from .logs import harmless
-from .metrics import Metrics
-from .tracing import Span, TraceContext, TraceExport, TracingError, Unrecorded
+from slidekin_server.telemetry.logs import harmless
+from slidekin_server.telemetry.metrics import Metrics
+from slidekin_server.telemetry.tracing import (
+    Span,
+    TraceContext,
+    TraceExport,
+    TracingError,
+    Unrecorded,
+)
 
 _SERVICE = "slidekin-server"
 _SEND_EVERY_S = 1.0

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .metrics import Metrics
+from slidekin_server.telemetry.metrics import Metrics
 
 TRACEPARENT = "traceparent"
 """The header in which a trace is handed on (W3C Trace Context)."""
@@ -167,7 +167,7 @@ def exported_spans(export: TraceExport, metrics: Metrics) -> Iterator[StartSpan]
         TracingError: OpenTelemetry is not installed, or a file cannot be read.
     """
     try:
-        from .otlp import Exporting  # noqa: PLC0415  an optional extra
+        from slidekin_server.telemetry.otlp import Exporting  # noqa: PLC0415  an optional extra
     except ModuleNotFoundError:
         raise TracingError(
             "tracing.endpoint is set, and OpenTelemetry is not installed: "

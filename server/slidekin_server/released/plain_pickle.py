@@ -76,7 +76,8 @@ class _Source:
     def readline(self) -> bytes:
         # Arguments that end with their line belong to instructions that are refused; their
         # beginning is read so that the refusal can say what was asked for.
-        line = self._file.readline(256)
+        # Backslashes are doubled: Python warns of an escape sequence that it does not know.
+        line = self._file.readline(256).replace(b"\\", b"\\\\")
         return line if line.endswith(b"\n") else line + b"\n"
 
 

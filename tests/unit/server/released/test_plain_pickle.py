@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slidekin_server.released.plain_pickle import RefusedPickleError, read_dict, read_list
@@ -74,6 +74,7 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(values: list[Any], d
         listed(bytes(damaged))
 
 
+@example(b"P\\\x00")
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read_and_nothing_else(data: bytes):
     with contextlib.suppress(RefusedPickleError):

@@ -15,6 +15,9 @@ from tests.triton_stack import running_triton
 from slidekin import Client, ImagePatch, Slide
 from slidekin_server.bundle import load_bundle
 
+# Over gRPC Triton 2.51 overlooks the traceparent of about one request in eight: not of all these.
+PATCHES = 5
+
 
 def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, tmp_path: Path):
     patch = load_bundle(demo_bundle, allow_random_weights=True).canary.image.read_bytes()
@@ -37,21 +40,28 @@ def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, t
                         name = f"traced-{traced}".lower()
                         client.create_collection(name)
                         slide = Slide(f"collections/{name}/slides/s")
-                        client.add_slide_images(slide, [ImagePatch(0, 0, patch, "png")])
+                        patches = [
+                            ImagePatch(number, 0, patch, "png")
+                            for number in range(PATCHES if traced else 1)
+                        ]
+                        client.add_slide_images(slide, patches)
                 spans = collector.until(finished)
         provider.shutdown()
-    (infer,) = (span for span in spans if span.name == "infer")
+    inferred = [span for span in spans if span.name == "infer"]
+    assert len(inferred) == PATCHES
     triton_spans = [span for span in spans if span.program == "triton"]
     # Neither the canary nor the untraced slide.
-    assert {span.trace_id for span in triton_spans} == {infer.trace_id}
-    (request,) = requests(spans)
-    assert [(span.program, span.name) for span in road(request, spans)] == [
-        ("triton", "InferRequest"),
-        ("slidekin-server", "infer"),
-        ("slidekin-server", "encode"),
-        ("slidekin-server", "slidekin.v1.SlideService/AddSlide"),
-        ("program", "slidekin.v1.SlideService/AddSlide"),
-    ]
+    assert {span.trace_id for span in triton_spans} == {inferred[0].trace_id}
+    found = requests(spans)
+    assert len({request.parent_id for request in found}) == len(found)
+    for request in found:
+        assert [(span.program, span.name) for span in road(request, spans)] == [
+            ("triton", "InferRequest"),
+            ("slidekin-server", "infer"),
+            ("slidekin-server", "encode"),
+            ("slidekin-server", "slidekin.v1.SlideService/AddSlide"),
+            ("program", "slidekin.v1.SlideService/AddSlide"),
+        ]
     models = {span.attributes.get("triton.model_name") for span in triton_spans} - {None}
     short = triton.fingerprint[:12]
     assert models == {
@@ -62,9 +72,10 @@ def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, t
 def finished(spans: list[CollectedSpan]) -> bool:
     """Each program tells of its own spans, in no agreed order: the whole road has to be there."""
     names = {span.name.partition("-")[0] for span in spans if span.program == "triton"}
-    whole = [not road(request, spans)[-1].parent_id for request in requests(spans)]
     expected = {"InferRequest", "patch_encoder", "image_decoder", "vqvae", "texture"}
-    return expected <= names and all(whole)
+    whole = [not road(request, spans)[-1].parent_id for request in requests(spans)]
+    inferred = [span for span in spans if span.name == "infer"]
+    return expected <= names and all(whole) and len(inferred) == PATCHES
 
 
 def requests(spans: list[CollectedSpan]) -> list[CollectedSpan]:

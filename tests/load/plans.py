@@ -52,15 +52,17 @@ class Plan:
 
 FULL = Plan(
     patches=300_000,
-    codes=Effort(settle_s=2.0, step_s=5.0, overload_s=10.0),
-    images=Effort(settle_s=8.0, step_s=12.0, overload_s=24.0, halvings=1, past=(1.5, OVERLOAD)),
+    codes=Effort(settle_s=2.0, step_s=5.0, sustained_s=10.0),
+    images=Effort(
+        settle_s=8.0, step_s=12.0, sustained_s=40.0, halvings=1, factors=(1.0, 1.5, OVERLOAD)
+    ),
     fairness_s=10.0,
     image_fairness_s=24.0,
 )
 SHORT = Plan(
     patches=6_000,
-    codes=Effort(settle_s=0.5, step_s=0.7, overload_s=1.0, halvings=0, past=(OVERLOAD,)),
-    images=Effort(settle_s=0.5, step_s=1.0, overload_s=1.0, halvings=0, past=(OVERLOAD,)),
+    codes=Effort(settle_s=0.5, step_s=0.7, sustained_s=1.0, halvings=0, factors=(1.0, OVERLOAD)),
+    images=Effort(settle_s=0.5, step_s=1.0, sustained_s=1.0, halvings=0, factors=(1.0, OVERLOAD)),
     fairness_s=2.0,
     image_fairness_s=2.0,
 )
@@ -85,16 +87,16 @@ def by_codes(folder: Path, plan: Plan) -> None:
     ):
         say("held", stack.patches, "patches", patches=stack.patches)
         effort = plan.codes
-        found = curve(quiet, stack, CODES, effort)
+        saturating = curve(quiet, stack, CODES, effort)
         curve(quiet, stack, MIXED, effort)
         for name, kind, rate, patience_s in (
             (BESIDE_SEARCHES, "search",
-             _FLOOD_FACTOR * found.rate, SEARCH_PATIENCE_S),
+             _FLOOD_FACTOR * saturating, SEARCH_PATIENCE_S),
             (BESIDE_INGEST, "add",
-             _INGEST_FLOOD_FACTOR * found.rate, INGEST_PATIENCE_S),
+             _INGEST_FLOOD_FACTOR * saturating, INGEST_PATIENCE_S),
         ):  # fmt: skip
             seconds = effort.settle_s + plan.fairness_s
-            lone = {"search": _QUIET_SHARE * found.rate}
+            lone = {"search": _QUIET_SHARE * saturating}
             fairness = Fairness(
                 name,
                 Load(lone, CODES.patience_s, seconds, effort.settle_s, seed=1001),
@@ -111,10 +113,10 @@ def by_images(folder: Path, plan: Plan) -> None:
     ):
         say("held", stack.patches, "patches", patches=stack.patches, source=stack.image_source)
         effort = plan.images
-        found = curve(quiet, stack, IMAGES, effort)
+        saturating = curve(quiet, stack, IMAGES, effort)
         seconds = effort.settle_s + plan.image_fairness_s
-        flood_rate = _FLOOD_FACTOR * found.rate / _IMAGES_A_SLIDE
-        lone = {"search image": max(_QUIET_SHARE * found.rate, _QUIET_IMAGES)}
+        flood_rate = _FLOOD_FACTOR * saturating / _IMAGES_A_SLIDE
+        lone = {"search image": max(_QUIET_SHARE * saturating, _QUIET_IMAGES)}
         flooding, patience_s = {"add images": flood_rate}, {"add images": IMAGE_INGEST_PATIENCE_S}
         fairness = Fairness(
             BESIDE_IMAGES,

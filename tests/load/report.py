@@ -58,7 +58,7 @@ def saturation(run: Run) -> str:
     for workload in WORKLOADS:
         for found in run.all("saturation", workload=workload):
             (past,) = run.all("step", workload=workload, factor=OVERLOAD)
-            at = _at_saturation(run, workload, found["value"])
+            (at,) = run.all("step", workload=workload, factor=1.0)
             rows.append(
                 [
                     workload,
@@ -124,11 +124,6 @@ def fairness(run: Run) -> str:
         "flood answered", "its calls ended",
     ]  # fmt: skip
     return table(head, rows)
-
-
-def _at_saturation(run: Run, workload: str, rate: float) -> Line:
-    steps = run.all("step", workload=workload, phase="to saturation")
-    return min(steps, key=lambda line: abs(line["rate"] - rate))
 
 
 def latencies(quantiles: dict[str, float]) -> str:

@@ -28,18 +28,6 @@ class Step:
         return self.goodput >= FOLLOWS * self.offered
 
 
-@dataclass(frozen=True, slots=True)
-class Saturation:
-    """Where a service's goodput stops following what is asked."""
-
-    rate: float
-    """The greatest rate that was followed."""
-    goodput: float
-    """The greatest goodput of all steps: what the service can do."""
-    steps: tuple[Step, ...]
-    """In the order they were measured."""
-
-
 class NeverSaturatedError(Exception):
     """The service followed up to the greatest rate that was tried, or not even at the least."""
 
@@ -51,7 +39,7 @@ def find_saturation(
     growth: float = 1.6,
     halvings: int = 2,
     most_steps: int = 12,
-) -> Saturation:
+) -> float:
     """Raise the rate until goodput stops following, then close in on where it does.
 
     Args:
@@ -61,14 +49,17 @@ def find_saturation(
         halvings: Steps between the last rate that was followed and the first that was not.
         most_steps: On the way up, or down.
 
+    Returns:
+        The greatest rate that was followed.
+
     Raises:
         NeverSaturatedError: There is no such rate within so many steps.
     """
-    steps: list[Step] = []
+    tried: list[float] = []
 
     def follows(rate: float) -> bool:
-        steps.append(measure(rate))
-        return steps[-1].follows
+        tried.append(rate)
+        return measure(rate).follows
 
     low = high = 0.0
     rate = start
@@ -84,13 +75,13 @@ def find_saturation(
                 break
             rate /= growth
     if not low or not high:
-        tried = ", ".join(f"{step.rate:.3g}" for step in steps)
+        rates = ", ".join(f"{rate:.3g}" for rate in tried)
         found = "followed none" if high else "followed every one"
-        raise NeverSaturatedError(f"of the rates {tried} calls/s the service {found}")
+        raise NeverSaturatedError(f"of the rates {rates} calls/s the service {found}")
     for _ in range(halvings):
         middle = sqrt(low * high)
         if follows(middle):
             low = middle
         else:
             high = middle
-    return Saturation(low, max(step.goodput for step in steps), tuple(steps))
+    return low

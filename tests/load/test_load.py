@@ -24,7 +24,7 @@ def test_a_service_is_driven_past_saturation_and_the_page_is_written(
     run = Run(json.loads(line) for line in capsys.readouterr().out.splitlines())
     for workload in (CODES.name, MIXED.name):
         steps = run.all("step", workload=workload)
-        assert {line["phase"] for line in steps} == {"to saturation", "past saturation"}
+        assert {line["phase"] for line in steps} == {"to saturation", "from saturation on"}
         assert sum(line["outcomes"].get("OK", 0) for line in steps) > 0
         assert run.value("goodput kept", workload=workload) is not None
     for fairness in (BESIDE_SEARCHES, BESIDE_INGEST):

@@ -71,11 +71,13 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         # Answers come from several tasks; a call takes one message at a time.
         writing = asyncio.Lock()
 
-        async def emit(answers: Sequence[PatchAnswer]) -> None:
-            bags = await self._bags(view, answers, options, together=False)
+        def make(answers: Sequence[PatchAnswer]) -> list[search_pb2.SearchSlideResponse]:
+            hits = self._bags(view, answers, options, together=False)
+            return [search_pb2.SearchSlideResponse(patch_hits=one) for one in hits]
+
+        async def emit(responses: Sequence[search_pb2.SearchSlideResponse]) -> None:
             async with writing:
-                for hits in bags:
-                    response = search_pb2.SearchSlideResponse(patch_hits=hits)
+                for response in responses:
                     await self._patience.write(context, response)
 
         await self._patience.begin(context)
@@ -84,7 +86,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
             options,
             batches(stream, PatchReader(self._limits), self._metrics),
             self._source(view, header.model_fingerprint, options, context),
-            emit,
+            make=make,
+            emit=emit,
         )
         ranked = await self._ranked(answer, options)
         response = search_pb2.SearchSlideResponse(ranked_slides=ranked)
@@ -104,7 +107,9 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         return self._fitting(
             search_pb2.SearchStoredSlideResponse(
                 ranked_slides=await self._ranked(answer, options),
-                patch_hits=await self._bags(answer.view, answer.patches, options, together=True),
+                patch_hits=await self._workers.search(
+                    self._bags, answer.view, answer.patches, options, together=True
+                ),
             )
         )
 
@@ -122,14 +127,16 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         answers = await self._searcher.patches(view, options, patches, source)
         return self._fitting(
             search_pb2.SearchPatchesResponse(
-                patch_hits=await self._bags(view, answers, options, together=True),
+                patch_hits=await self._workers.search(
+                    self._bags, view, answers, options, together=True
+                ),
                 index_version=view.version,
                 model_fingerprint=view.collection.fingerprint,
                 random_weights=self._random_weights(view),
             )
         )
 
-    async def _bags(
+    def _bags(
         self,
         view: View,
         answers: Sequence[PatchAnswer],
@@ -137,7 +144,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         *,
         together: bool,
     ) -> list[search_pb2.PatchHits]:
-        """Return hits as messages, made in a thread: there may be thousands.
+        """Return hits as messages. Runs in a thread: there may be thousands.
 
         Args:
             view: What was searched.
@@ -151,7 +158,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         hits = (
             messages.patch_hits(view, answer, most=options.max_hits_per_patch) for answer in answers
         )
-        return await self._workers.search(lambda: self._made(hits, together=together))
+        return self._made(hits, together=together)
 
     async def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
         """Return the ranking as a message, made in a thread.

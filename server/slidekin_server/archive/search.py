@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from slidekin_server.admission import current_ticket
 from slidekin_server.archive.archive import Archive
@@ -19,6 +20,8 @@ from slidekin_server.index import Admitted, search_patch
 from slidekin_server.index import SearchOptions as IndexOptions
 from slidekin_server.telemetry import Metrics, Stage, traced
 from slidekin_server.values import Bag, SearchMode
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,10 +52,6 @@ class SlideAnswer:
     patches: tuple[PatchAnswer, ...]
     """By index."""
     timings: Timings
-
-
-Emit = Callable[[Sequence[PatchAnswer]], Awaitable[None]]
-"""Takes answers of patches as they come, in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,9 @@ class Searcher:
         options: QueryOptions,
         batches: AsyncIterable[Sequence[Patch]],
         source: PatchSource,
-        emit: Emit,
+        *,
+        make: Callable[[Sequence[PatchAnswer]], _T],
+        emit: Callable[[_T], Awaitable[None]],
     ) -> SlideAnswer:
         """Find slides that look like the one streamed in.
 
@@ -99,14 +100,15 @@ class Searcher:
             options: What is wanted.
             batches: The query's patches as they arrive.
             source: Makes codes of them.
-            emit: Is given each patch's answer as soon as it was searched.
+            make: Makes of patches' answers what is emitted, in the thread that searched them.
+            emit: Is given that as soon as patches were searched, in any order.
 
         Raises:
             ArchiveError: The query or one of its patches was refused.
             EncodingError: A patch could not be encoded.
         """
         query = await self._begin(view, options)
-        await query.run(self._pipeline, batches, source, emit)
+        await query.run(self._pipeline, batches, source, make=make, emit=emit)
         return await query.rank()
 
     async def stored_slide(
@@ -134,7 +136,7 @@ class Searcher:
         async def once() -> AsyncIterable[Sequence[Patch]]:
             yield patches
 
-        await query.run(self._pipeline, once(), source, _ignore)
+        await query.run(self._pipeline, once(), source, make=_nothing, emit=_ignore)
         return query.answers()
 
     async def _begin(self, view: View, options: QueryOptions) -> _Query:
@@ -152,8 +154,12 @@ class Searcher:
         )
 
 
-async def _ignore(_: Sequence[PatchAnswer]) -> None:
-    """Take no notice: the answers are asked for at the end."""
+def _nothing(_: Sequence[PatchAnswer]) -> None:
+    """Make nothing of answers: they are asked for at the end."""
+
+
+async def _ignore(_: None) -> None:
+    pass
 
 
 class _Query:
@@ -194,7 +200,9 @@ class _Query:
         pipeline: Pipeline,
         batches: AsyncIterable[Sequence[Patch]],
         source: PatchSource,
-        emit: Emit,
+        *,
+        make: Callable[[Sequence[PatchAnswer]], _T],
+        emit: Callable[[_T], Awaitable[None]],
     ) -> None:
         """Encode and search the patches of a stream."""
 
@@ -205,7 +213,7 @@ class _Query:
             return coded
 
         async def search(coded: list[CodedPatch]) -> None:
-            await emit(await self._search(coded))
+            await emit(await self._search(coded, make))
 
         await pipeline.run(batches, code, search)
 
@@ -215,7 +223,7 @@ class _Query:
         scanned = self._options.mode is SearchMode.EXACT
         step = max(1, len(patches)) if scanned else CODES_PER_CHUNK
         for start in range(0, len(patches), step):
-            await self._search(patches[start : start + step])
+            await self._search(patches[start : start + step], _nothing)
 
     def answers(self) -> list[PatchAnswer]:
         """Return the answers so far, by index of their patches."""
@@ -252,20 +260,30 @@ class _Query:
         )
         return SlideAnswer(self._view, ranked, tuple(answers), timings)
 
-    async def _search(self, patches: Sequence[CodedPatch]) -> list[PatchAnswer]:
+    async def _search(
+        self, patches: Sequence[CodedPatch], make: Callable[[Sequence[PatchAnswer]], _T]
+    ) -> _T:
+        """Search patches, and return what is made of their answers."""
+
+        def work() -> tuple[list[PatchAnswer], float, _T]:
+            # In one go: every visit to a thread is another wait for a turn.
+            started = time.perf_counter()
+            bags = self._bags(patches)
+            seconds = time.perf_counter() - started
+            answers = [PatchAnswer(patch, bag) for patch, bag in zip(patches, bags, strict=True)]
+            return answers, seconds, make(answers)
+
         with traced(Stage.SEARCH.value, patches=len(patches), mode=self._options.mode.value):
-            bags, seconds = await self._workers.search(self._bags, patches)
+            answers, seconds, made = await self._workers.search(work)
         self._search_s += seconds
-        answers = [PatchAnswer(patch, bag) for patch, bag in zip(patches, bags, strict=True)]
         for answer in answers:
             self._answers[answer.patch.index] = answer
             self._metrics.patches_searched.labels(answer.bag.mode.value).inc()
             self._metrics.observe_stage(Stage.SEARCH, seconds / len(answers))
-        return answers
+        return made
 
-    def _bags(self, patches: Sequence[CodedPatch]) -> tuple[list[Bag], float]:
-        """Return the patches' bags and the seconds it took; runs in a thread."""
-        started = time.perf_counter()
+    def _bags(self, patches: Sequence[CodedPatch]) -> list[Bag]:
+        """Return the patches' bags; runs in a thread."""
         ticket = current_ticket()
         snapshot, options = self._view.snapshot, self._index_options
         if options.mode is SearchMode.EXACT:
@@ -285,4 +303,4 @@ class _Query:
                 bags.append(
                     search_patch(snapshot, code.key, code.texture, options, admitted=self._admitted)
                 )
-        return bags, time.perf_counter() - started
+        return bags

@@ -15,8 +15,9 @@ from tests.triton_stack import running_triton
 from slidekin import Client, ImagePatch, Slide
 from slidekin_server.bundle import load_bundle
 
-# Over gRPC Triton 2.51 overlooks the traceparent of about one request in eight: not of all these.
-PATCHES = 4
+# Over gRPC Triton 2.51 overlooks the traceparent of about one request in eight, of several in a row
+# just after its start: as many are sent as it takes, and these at most.
+MOST = 20
 
 
 def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, tmp_path: Path):
@@ -33,25 +34,25 @@ def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, t
             }
             service = ServiceProcess(tmp_path / "service", overrides, codes_only=False)
             with service:
-                for traced in (False, True):
-                    with Client(
-                        service.url, tracer_provider=provider if traced else None
-                    ) as client:
-                        name = f"traced-{traced}".lower()
-                        client.create_collection(name)
-                        slide = Slide(f"collections/{name}/slides/s")
-                        patches = [
-                            ImagePatch(number, 0, patch, "png")
-                            for number in range(PATCHES if traced else 1)
-                        ]
-                        client.add_slide_images(slide, patches)
-                spans = collector.until(finished)
+                with Client(service.url) as client:
+                    client.create_collection("untraced")
+                    client.add_slide_images(
+                        Slide("collections/untraced/slides/s"), [ImagePatch(0, 0, patch, "png")]
+                    )
+                sent = 0
+                with Client(service.url, tracer_provider=provider) as client:
+                    client.create_collection("traced")
+                    while sent < MOST and not requests(collector.spans):
+                        slide = Slide(f"collections/traced/slides/{sent}")
+                        client.add_slide_images(slide, [ImagePatch(0, 0, patch, "png")])
+                        sent += 1
+                spans = collector.until(lambda spans: finished(spans, sent))
         provider.shutdown()
-    inferred = [span for span in spans if span.name == "infer"]
-    assert len(inferred) == PATCHES
+    inferred = {span.trace_id for span in spans if span.name == "infer"}
+    assert len(inferred) == sent
     triton_spans = [span for span in spans if span.program == "triton"]
     # Neither the canary nor the untraced slide.
-    assert {span.trace_id for span in triton_spans} == {inferred[0].trace_id}
+    assert {span.trace_id for span in triton_spans} <= inferred
     found = requests(spans)
     assert len({request.parent_id for request in found}) == len(found)
     for request in found:
@@ -69,13 +70,13 @@ def test_a_patch_is_followed_from_the_sdk_into_the_networks(demo_bundle: Path, t
     }  # fmt: skip
 
 
-def finished(spans: list[CollectedSpan]) -> bool:
+def finished(spans: list[CollectedSpan], sent: int) -> bool:
     """Each program tells of its own spans, in no agreed order: the whole road has to be there."""
     names = {span.name.partition("-")[0] for span in spans if span.program == "triton"}
     expected = {"InferRequest", "patch_encoder", "image_decoder", "vqvae", "texture"}
     whole = [not road(request, spans)[-1].parent_id for request in requests(spans)]
     inferred = [span for span in spans if span.name == "infer"]
-    return expected <= names and all(whole) and len(inferred) == PATCHES
+    return expected <= names and all(whole) and len(inferred) == sent
 
 
 def requests(spans: list[CollectedSpan]) -> list[CollectedSpan]:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ _ROUND = 24
 _LOAD = 96
 _FORMAT_LOAD = 64
 _LONE = 24
+_REPEATS = 6
 _IN_FLIGHT = 16
 _CLIENTS = (1, 4, 16)
 _MODELS = PROJECT / "deploy" / "demo" / "models.yaml"
@@ -127,22 +129,33 @@ def _stack(folder: Path, patches: Patches) -> Iterator[Stack]:
 def _fill(client: Client) -> None:
     """Slides to be found; random ones will do, as the search is no part of the question."""
     collection = client.create_collection(COLLECTION)
-    rng = np.random.default_rng(0)
     for number in range(20):
-        codes = Codes(
-            rng.integers(0, MAX_KEY, 60),
-            rng.integers(0, 256, (60, collection.texture_bits // 8), dtype=np.uint8),
-            rng.integers(0, 40_000, (60, 2), dtype=np.int32),
-        )
+        codes, fingerprint = _random_codes(client, 60, seed=number)
         client.add_slide_codes(
             Slide(name=f"{collection.name}/slides/slide-{number}"),
             codes,
-            model_fingerprint=collection.model_fingerprint,
+            model_fingerprint=fingerprint,
         )
 
 
+def _random_codes(client: Client, patches: int, *, seed: int = 0) -> tuple[Codes, str]:
+    """Codes that fit the collection, and the fingerprint of the model that they could be of."""
+    collection = client.get_collection(COLLECTION)
+    rng = np.random.default_rng(seed)
+    codes = Codes(
+        rng.integers(0, MAX_KEY, patches),
+        rng.integers(0, 256, (patches, collection.texture_bits // 8), dtype=np.uint8),
+        rng.integers(0, 40_000, (patches, 2), dtype=np.int32),
+    )
+    return codes, collection.model_fingerprint
+
+
 def _lone(bare: Bare, stack: Stack) -> None:
-    """One patch at a time: bare, through Triton and through the service in turns."""
+    """One patch at a time: bare, through Triton and through the service in turns.
+
+    And what the service takes of it by itself: a search by codes, when the networks have just run
+    and again at once, when caches hold the service and no longer the networks.
+    """
     with InferenceServerClient(stack.triton.grpc_url) as triton, Client(stack.service_url) as sdk:
         asked = {
             ("bare", IN_TURN): lambda i: bare.in_turn(stack.patches.pixels[i % _PATCHES]),
@@ -157,12 +170,26 @@ def _lone(bare: Bare, stack: Stack) -> None:
             },
         }
         taken: dict[tuple[str, str], list[float]] = {one: [] for one in asked}
+        codes, fingerprint = _random_codes(sdk, 1)
+        by_codes: list[list[float]] = []
         for number in range(_LONE + 1):
             for one, ask in asked.items():
                 begin = time.perf_counter()
                 ask(number)
                 if number:  # the first one warms up
                     taken[one].append((time.perf_counter() - begin) * 1e3)
+            search = partial(
+                sdk.search_patches, codes, collection=COLLECTION, model_fingerprint=fingerprint
+            )
+            by_codes.append(each_ms(search, [()] * _REPEATS))
+    first, *repeated = np.median(by_codes[1:], axis=0)
+    say(
+        "lone patch by codes",
+        float(first),
+        "ms",
+        repeated_ms=round(float(np.median(repeated)), 2),
+        samples=_LONE,
+    )
     least = min((IN_TURN, AT_ONCE), key=lambda way: float(np.median(taken["bare", way])))
     for (road_taken, way), times in taken.items():
         # Of each turn by itself: what slows a turn down slows all of it.

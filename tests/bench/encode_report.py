@@ -127,7 +127,15 @@ def lone(run: Run) -> str:
         for line in run.all("lone patch")
     ]
     head = ["", "median", "added", "eight of ten lie within", "p99"]
-    return table(head, rows)
+    by_codes = run.all("lone patch by codes")
+    if not by_codes:
+        return table(head, rows)
+    (line,) = by_codes
+    return (
+        f"{table(head, rows)}\n\nA search by codes, without the networks: "
+        f"{number(line['value'])} ms just after they ran, {number(line['repeated_ms'])} ms when "
+        "it is repeated at once."
+    )
 
 
 def formats(run: Run) -> str:

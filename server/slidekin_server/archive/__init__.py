@@ -1,6 +1,6 @@
-"""The archive: collections of slides, their store and their index in step, and searches over them.
+"""The archive: collections of slides, kept in step in store and index, and searches over them.
 
-``collection.Collection`` is one set of slides, ``archive.Archive`` all of them; ``ingest`` brings a
-slide in, ``search`` finds slides that look like one. Everything here blocks or is asyncio without
-gRPC: the servicers of ``slidekin_server.api`` translate between this and the contract.
+``collection.Collection`` is one set of slides, ``archive.Archive`` all of them; ``ingest`` adds a
+slide, ``search`` finds similar slides. The code here either blocks or uses asyncio, and knows
+nothing of gRPC: the servicers of ``slidekin_server.api`` translate to and from the contract.
 """

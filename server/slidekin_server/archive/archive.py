@@ -1,4 +1,4 @@
-"""All collections: the store and the indices in step."""
+"""All collections, kept in step in the store and the indices."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Archive:
 
     @property
     def shelf(self) -> Shelf:
-        """What is held in memory, for those who change it beside this class."""
+        """The collections in memory, for other classes that change them."""
         return self._shelf
 
     @property
@@ -77,11 +77,11 @@ class Archive:
         """Build every index from the store and load the kernels that searches need.
 
         Args:
-            threads: Collections that are built at a time.
+            threads: Number of collections to build at a time.
 
         Raises:
-            StorageError: The store cannot be read. Slides that are damaged are left out of the
-                index, told to the operator, and refused by name.
+            StorageError: The store cannot be read. Damaged slides raise nothing: they are left
+                out of the index, reported to the operator, and refused by name.
         """
         records = self._store.list_collections()
         warm_up()
@@ -127,11 +127,11 @@ class Archive:
         return self._shelf.find(collection_id)
 
     def view(self, collection_id: str) -> View:
-        """Return a collection as it stands; raises as ``collection``."""
+        """Return the current version of a collection; raises as ``collection``."""
         return self.collection(collection_id).view
 
     def views(self) -> list[View]:
-        """Return all collections as they stand, in order of creation.
+        """Return the current versions of all collections, in order of creation.
 
         Raises:
             NotLoadedError: The indices are still being built.
@@ -141,11 +141,11 @@ class Archive:
         return [collection.view for collection in self._shelf.collections.values()]
 
     def create_collection(self, record: CollectionRecord) -> View:
-        """Create an empty collection; one that is held and equal is returned as it is.
+        """Create an empty collection; if an equal one exists, return that.
 
         Raises:
             NotLoadedError: The indices are still being built.
-            AlreadyExistsError: One of this name differs from the one asked for.
+            AlreadyExistsError: A different collection has this name.
         """
         with self._shelf.writing():
             held = self._shelf.collections.get(record.name)
@@ -177,7 +177,7 @@ class Archive:
     def update_collection(
         self, collection_id: str, *, display_name: str | None = None, description: str | None = None
     ) -> View:
-        """Change a collection's texts; None leaves one as it is. Raises as ``collection``."""
+        """Change a collection's texts; None keeps a text. Raises as ``collection``."""
         with self._shelf.writing():
             collection = self.collection(collection_id)
             collection.describe(
@@ -188,7 +188,7 @@ class Archive:
             return collection.view
 
     def delete_collection(self, collection_id: str, *, force: bool) -> int:
-        """Delete a collection and return the number of slides that went with it.
+        """Delete a collection and return the number of slides deleted with it.
 
         Raises:
             NotLoadedError: The indices are still being built.
@@ -212,14 +212,14 @@ class Archive:
     def held_already(
         self, collection_id: str, facts: SlideFacts, *, replace: bool
     ) -> SlideRecord | None:
-        """Judge a slide by its facts, before any of its patches is known.
+        """Look for a slide by its facts, before any of its patches is known.
 
         Returns:
-            The record of the very same slide, recognised by its source digest; None where only
-            its patches can tell.
+            The record of the same slide, recognised by its source digest; None if this can only
+            be decided from the patches.
 
         Raises:
-            AlreadyExistsError: A slide of that name differs and is not to be replaced.
+            AlreadyExistsError: A different slide has that name and is not to be replaced.
             DamagedSlideError: A slide of that name is damaged and is not to be replaced.
         """
         view = self.view(collection_id)
@@ -248,25 +248,25 @@ class Archive:
         replace: bool = False,
         fingerprint: str | None = None,
     ) -> Added:
-        """Add a slide: durable and visible on return, in one step.
+        """Add a slide in one step; it is durable and visible on return.
 
-        A slide of the same name and content is left as it is (its label and attributes may have
-        been changed since it was added), unless it is to be replaced and those differ.
+        A slide of the same name and content is left unchanged (its label and attributes may have
+        been changed since it was added), unless ``replace`` is set and label or attributes differ.
 
         Args:
             collection_id: The collection.
-            facts: What is stated of it.
+            facts: The facts stated about the slide.
             codes: Its patches.
-            pictures: What people look at.
-            replace: Put it in the place of another one of its name.
+            pictures: Pictures for people.
+            replace: Replace another slide of the same name.
             fingerprint: Model that made the codes; None: known to be the collection's.
 
         Raises:
             ModelChangedError: The collection has another model by now.
             NotFoundError: There is no such collection.
-            AlreadyExistsError: A slide of that name differs and is not to be replaced.
-            StorageError: It could not be written, nothing changed; or a slide of that name is
-                damaged and is not to be replaced.
+            AlreadyExistsError: A different slide has that name and is not to be replaced.
+            StorageError: The slide could not be written and nothing changed; or a slide of that
+                name is damaged and is not to be replaced.
         """
         with self._shelf.writing():
             collection = self.collection(collection_id)
@@ -304,10 +304,10 @@ class Archive:
         label: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> SlideRecord:
-        """Change a slide's facts; None leaves one as it is.
+        """Change a slide's facts; None keeps a fact.
 
         Raises:
-            NotFoundError: Collection or slide are not there.
+            NotFoundError: There is no such collection or slide.
         """
         with self._shelf.writing():
             collection = self.collection(collection_id)
@@ -319,10 +319,10 @@ class Archive:
             return record
 
     def delete_slide(self, collection_id: str, slide_id: str) -> SlideRecord:
-        """Delete a slide and return what it was.
+        """Delete a slide and return its record.
 
         Raises:
-            NotFoundError: Collection or slide are not there.
+            NotFoundError: There is no such collection or slide.
         """
         with self._shelf.writing():
             collection = self.collection(collection_id)
@@ -335,11 +335,11 @@ class Archive:
             return record
 
     def delete_patient(self, patient_id: str, *, collection_id: str | None) -> list[SlideRecord]:
-        """Delete every slide of a patient and return what they were.
+        """Delete every slide of a patient and return their records.
 
         Args:
-            patient_id: Whose slides go.
-            collection_id: From which collection; None for all.
+            patient_id: The patient.
+            collection_id: The collection to delete from; None for all.
 
         Raises:
             NotLoadedError: The indices are still being built.
@@ -361,24 +361,24 @@ class Archive:
         """Read a slide with its codes.
 
         Raises:
-            NotFoundError: Collection or slide are not there.
+            NotFoundError: There is no such collection or slide.
         """
         self.view(collection_id).slide(slide_id)
         try:
             return self._store.load_slide(collection_id, slide_id)
         except storage.SlideNotFoundError:
-            # Deleted since the look above.
+            # It was deleted after the check above.
             raise slides_not_found((slide_name(collection_id, slide_id),)) from None
 
     def stored(self, collection_id: str, slide_id: str) -> tuple[View, StoredSlide]:
         """Read a slide with its codes, and the version of the collection that they belong to.
 
-        A collection that is given another model has new codes on disk a moment before searches
-        see them: such a moment is waited for.
+        When a collection gets another model, the new codes are on disk a moment before searches
+        see them. This method waits for that moment to pass.
 
         Raises:
-            NotFoundError: Collection or slide are not there.
-            StorageError: It could not be read.
+            NotFoundError: There is no such collection or slide.
+            StorageError: The slide could not be read.
         """
         deadline = time.monotonic() + _PUBLISHED_WITHIN_S
         while True:
@@ -395,10 +395,10 @@ class Archive:
     ) -> tuple[Picture | None, dict[int, Picture]]:
         """Read the pictures kept with a slide: the whole slide's and those of some patches.
 
-        Reading ends with the patch whose picture is too much for ``most_bytes``.
+        Reading ends at the patch whose picture would exceed ``most_bytes``.
 
         Raises:
-            NotFoundError: Collection or slide are not there.
+            NotFoundError: There is no such collection or slide.
         """
         self.view(collection_id).slide(slide_id)
         try:

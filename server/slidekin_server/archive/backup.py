@@ -1,4 +1,4 @@
-"""Snapshots of the archive, as the running service makes them."""
+"""Snapshots of the archive, made by the running service."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ class Backup:
 
     @property
     def snapshots(self) -> Snapshots:
-        """What there is."""
+        """The folder of snapshots."""
         return self._snapshots
 
     def create(self, keep_count: int = 0) -> tuple[Snapshot, list[str]]:
-        """Make a snapshot; blocks, while searches and changes go on.
+        """Make a snapshot; blocks, while searches and changes continue.
 
         Args:
-            keep_count: How many are to be kept, this one among them; 0: all.
+            keep_count: How many snapshots to keep, including the new one; 0: all.
 
         Returns:
-            It, and the names of older ones that were removed, oldest first.
+            The new snapshot, and the names of the older ones that were removed, oldest first.
 
         Raises:
-            StorageError: There is none; nothing is left of the attempt, and all others stay.
+            StorageError: No snapshot was made; nothing is left of the attempt, and all others
+                stay.
         """
         snapshot = self._snapshots.create(self._store)
         self._tell(snapshot)
@@ -54,7 +55,7 @@ class Backup:
         try:
             removed = self._snapshots.remove_old(newest, keep_count)
         except StorageError as error:
-            # The new one is there and good, which is what was asked for.
+            # The new one exists and is good, which is what the caller asked for.
             _log.error("old snapshots cannot be removed", problem=type(error).__name__)
             return []
         if removed:

@@ -1,4 +1,4 @@
-"""One collection: what its searches see, and how a change becomes visible."""
+"""One collection: what searches see of it, and how a change becomes visible."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from slidekin_server.values import PatchCodes
 class View:
     """One version of a collection: index and facts of the same moment.
 
-    A search takes one view at its start and uses it to the end, also to name slides that are
-    deleted meanwhile.
+    A search takes one view at its start and uses it to its end, also for the names of slides that
+    are deleted in the meantime.
     """
 
     collection: CollectionRecord
     snapshot: IndexSnapshot
     facts: Facts
     damaged: Map[str, DamagedSlideError] = field(default_factory=Map)
-    """Slides whose checksums were wrong when the index was loaded, by id: held, never served."""
+    """Slides whose checksums were wrong when the index was loaded, by id. Never served."""
     version_before: int = 0
-    """Versions that the collection had with an index before this one."""
+    """Number of versions that the collection had with an earlier index."""
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class View:
 
         Raises:
             NotFoundError: The collection holds no such slide.
-            DamagedSlideError: It does, and cannot serve it.
+            DamagedSlideError: The slide is damaged and cannot be served.
         """
         record = self.facts.find(slide_id)
         if record is None:
@@ -65,19 +65,19 @@ class View:
         """Refuse a slide that is damaged on disk.
 
         Raises:
-            DamagedSlideError: It is.
+            DamagedSlideError: The slide is damaged.
         """
         damaged = self.damaged.get(slide_id)
         if damaged is not None:
-            # A new one: an exception raised twice would grow its traceback each time.
+            # A new exception: raising the same one again would extend its traceback each time.
             raise DamagedSlideError(damaged.collection, damaged.slide_id, damaged.number)
 
 
 class Collection:
-    """Index and facts of one collection in step.
+    """Index and facts of one collection, kept in step.
 
-    Readers take ``view`` at any time from any thread. Changes are for one writer at a time (the
-    archive's lock); each becomes visible in one step, by one assignment, when it is complete.
+    Readers may take ``view`` at any time from any thread. One writer at a time may change the
+    collection (it holds the archive's lock); a complete change becomes visible by one assignment.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Collection:
 
         Args:
             record: The collection.
-            slides: What it holds; gone through once.
-            damaged: What it holds and cannot serve; looked at after ``slides``.
+            slides: The slides it holds; iterated once.
+            damaged: The slides it holds and cannot serve; read after ``slides``.
         """
         known: list[tuple[SlideRecord, NDArray[np.int32]]] = []
 
         def codes() -> Iterator[tuple[int, PatchCodes]]:
-            # The index takes the codes; only facts and corners are kept here.
+            # The index keeps the codes; only facts and corners are kept here.
             for slide in slides:
                 known.append((slide.record, _own(slide.codes.xy)))
                 yield slide.record.number, slide.codes
@@ -111,7 +111,7 @@ class Collection:
 
     @property
     def view(self) -> View:
-        """The collection as it stands."""
+        """The current version of the collection."""
         return self._view
 
     def describe(self, record: CollectionRecord) -> None:
@@ -119,7 +119,7 @@ class Collection:
         self._view = replace(self._view, collection=record)
 
     def add(self, record: SlideRecord, codes: PatchCodes, replaced: SlideRecord | None) -> None:
-        """Publish a slide, in place of another one where that was replaced."""
+        """Publish a slide, in place of ``replaced`` if given."""
         if replaced is None or replaced.number not in self._view.facts:
             self._index.add_slide(record.number, codes)
         else:
@@ -147,19 +147,19 @@ class Collection:
         self._publish(facts, damaged)
 
     def forget_damaged(self, slide_ids: Iterable[str]) -> None:
-        """Publish the collection without what was damaged of these slides."""
+        """Publish the collection without those of these slides that were damaged."""
         damaged = self._view.damaged
         for slide_id in slide_ids:
             damaged = _without(damaged, slide_id)
         self._view = replace(self._view, damaged=damaged)
 
     def become(self, record: CollectionRecord, slides: Iterable[SlideRecord], before: View) -> None:
-        """Take the place of another collection, with other codes of its slides.
+        """Take the place of another collection, whose slides have other codes here.
 
         Args:
-            record: What it is from now on.
-            slides: Facts of its slides, which are those of this collection, by number.
-            before: The last version of the other one.
+            record: The record that this collection gets.
+            slides: Facts of its slides, which this collection holds already, by number.
+            before: The last version of the other collection.
         """
         facts = self._view.facts
         self._view = View(
@@ -182,7 +182,7 @@ def _without(damaged: Map[str, DamagedSlideError], slide_id: str) -> Map[str, Da
 
 
 def _own(xy_px: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return a copy that nobody else changes and that keeps no greater buffer alive."""
+    """Return a copy that nobody else changes and that keeps no larger buffer alive."""
     copy = np.array(xy_px, dtype=np.int32)
     copy.setflags(write=False)
     return copy

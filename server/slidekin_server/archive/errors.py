@@ -1,14 +1,14 @@
 """What can go wrong with an archive.
 
 ArchiveError
-├─ NotFoundError             a collection or slide that is not there
-├─ AlreadyExistsError        a name that is taken by something else
-├─ PreconditionError         the archive's state forbids it
+├─ NotFoundError             there is no such collection or slide
+├─ AlreadyExistsError        the name is taken by something else
+├─ PreconditionError         the archive's state forbids the operation
 │  ├─ FingerprintMismatchError   codes of one model, collection of another
 │  └─ ModelNotServedError        images for a collection whose model is not served
-├─ InvalidArgumentError      a value that can never be right, with the field it stands in
-├─ ModelChangedError         the collection was given another model meanwhile
-└─ NotLoadedError            asked before the indices were loaded
+├─ InvalidArgumentError      a value that is never valid, with the field that holds it
+├─ ModelChangedError         the collection was given another model in the meantime
+└─ NotLoadedError            the indices are not loaded yet
 
 Each has a stable ``reason`` that programs may compare; messages are for people and name the cure.
 """
@@ -39,7 +39,7 @@ class _ResourceError(ArchiveError):
 
 
 class NotFoundError(_ResourceError):
-    """The named collections or slides are not held."""
+    """The named collections or slides do not exist."""
 
 
 class AlreadyExistsError(_ResourceError):
@@ -109,7 +109,7 @@ class NotLoadedError(ArchiveError):
 
 
 def collection_not_found(name: str) -> NotFoundError:
-    """Return the error for a collection that is not there."""
+    """Return the error for a missing collection."""
     return NotFoundError(
         f"there is no {name}; create it, or list collections to see what is held",
         reason="COLLECTION_NOT_FOUND",
@@ -119,7 +119,7 @@ def collection_not_found(name: str) -> NotFoundError:
 
 
 def slides_not_found(names: tuple[str, ...]) -> NotFoundError:
-    """Return the error for slides that are not there."""
+    """Return the error for missing slides."""
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return NotFoundError(
         f"not held: {shown}; list the collection's slides to see what is",

@@ -1,4 +1,4 @@
-"""What is known of a collection's slides, as immutable versions with look-ups for filters."""
+"""The facts of a collection's slides, as immutable versions with look-ups for filters."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _Numbers = Map[int, None]
 class Facts:
     """One version of the facts of a collection's slides.
 
-    A change makes a new version in O(log n) that shares structure with the old one: a search
-    keeps the version it began with, at no cost, while slides come and go.
+    A change makes a new version in O(log n) that shares structure with the old one. A search
+    keeps the version it began with, at no cost, while slides are added and deleted.
     """
 
     patch_count: int = 0
@@ -39,14 +39,14 @@ class Facts:
     by_attribute: Map[str, _Numbers] = field(default_factory=Map)
     by_attribute_value: Map[tuple[str, str], _Numbers] = field(default_factory=Map)
     _cache: dict[Hashable, object] = field(default_factory=dict, init=False)
-    """What was derived from this very version: never handed on to the next one."""
+    """Values derived from this version; not passed on to the next one."""
 
     @classmethod
     def of(cls, slides: Iterable[tuple[SlideRecord, NDArray[np.int32]]]) -> Facts:
-        """Return the version that holds these slides, in one go.
+        """Build the version that holds these slides.
 
         Args:
-            slides: Records and the corners of their patches; no two of the same id.
+            slides: Records and the corners of their patches; ids must be unique.
         """
         by_number: dict[int, SlideRecord] = {}
         xy: dict[int, NDArray[np.int32]] = {}
@@ -84,7 +84,7 @@ class Facts:
         return number in self.by_number
 
     def record(self, number: int) -> SlideRecord:
-        """Return a slide's record by its number; KeyError where this version has none."""
+        """Return a slide's record by its number; KeyError if this version does not have it."""
         return self.by_number[number]
 
     def xy_px(self, number: int) -> NDArray[np.int32]:
@@ -97,7 +97,7 @@ class Facts:
         return None if number is None else self.by_number[number]
 
     def with_slide(self, record: SlideRecord, xy_px: NDArray[np.int32]) -> Facts:
-        """Return a version that holds this slide too, in place of one of the same id."""
+        """Return a version with this slide, in place of one of the same id."""
         held = self.find(record.facts.slide_id)
         base = self if held is None else self.without(held.number)
         number, facts = record.number, record.facts
@@ -115,7 +115,7 @@ class Facts:
         )
 
     def without(self, number: int) -> Facts:
-        """Return a version without this slide; KeyError where there is none."""
+        """Return a version without this slide; KeyError if it is not there."""
         record = self.by_number[number]
         facts = record.facts
         pairs = tuple(facts.attributes.items())
@@ -136,7 +136,7 @@ class Facts:
         return sorted(self.by_patient.get(patient_id, ()))
 
     def labels(self, weight_sum: float) -> SlideLabels:
-        """Return the labels as the ranking wants them, their weights scaled to this sum."""
+        """Return the labels for the ranking, with weights scaled to this sum."""
         key = ("labels", weight_sum)
         labels = self._cache.get(key)
         if not isinstance(labels, SlideLabels):
@@ -144,13 +144,13 @@ class Facts:
                 {number: record.facts.label or None for number, record in self.by_number.items()},
                 weight_scale=weight_sum,
             )
-            # One sum is usual; a client that varies it must not fill the memory.
+            # Usually there is one sum; a client that varies it must not fill the memory.
             if len(self._cache) < 8:
                 self._cache[key] = labels
         return labels
 
     def admitted(self, slide_filter: SlideFilter) -> Admitted | None:
-        """Return the slides that a filter admits, for the index; None where it admits all."""
+        """Return the slides that a filter admits, for the index; None if it admits all."""
         chosen = self._chosen(slide_filter)
         excluded = self._excluded(slide_filter)
         if chosen is not None:
@@ -160,12 +160,12 @@ class Facts:
     def select(
         self, slide_filter: SlideFilter, *, after: int = 0, limit: int | None = None
     ) -> list[SlideRecord]:
-        """Return the records that a filter admits in order of insertion.
+        """Return the records that a filter admits, in order of insertion.
 
         Args:
-            slide_filter: What is admitted.
-            after: Only slides of greater numbers.
-            limit: At most so many.
+            slide_filter: The filter.
+            after: Only slides with greater numbers.
+            limit: Most records to return.
         """
         chosen = self._chosen(slide_filter)
         excluded = self._excluded(slide_filter)
@@ -187,7 +187,7 @@ class Facts:
         return numbers
 
     def _chosen(self, slide_filter: SlideFilter) -> set[int] | None:
-        """Return the slides that meet every positive condition; None where there is no such."""
+        """Return the slides that meet every positive condition; None if there is no condition."""
         sets: list[set[int]] = []
         if slide_filter.labels:
             sets.append(_union(self.by_label, slide_filter.labels))

@@ -1,4 +1,4 @@
-"""A slide on its way into a collection."""
+"""Adding a slide to a collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slidekin_server.telemetry import Metrics, Stage, traced
 
 @dataclass(slots=True)
 class Incoming:
-    """What arrives of a slide beside its codes."""
+    """What arrives with a slide besides its codes."""
 
     facts: SlideFacts
     replace: bool
@@ -32,7 +32,7 @@ class Incoming:
 
 
 class SlideIngest:
-    """Adds slides: encodes while patches arrive, stores at the end or not at all."""
+    """Adds slides: encodes patches as they arrive, then stores the slide or nothing."""
 
     def __init__(
         self, archive: Archive, workers: Workers, metrics: Metrics, pipeline: Pipeline
@@ -43,10 +43,10 @@ class SlideIngest:
         self._pipeline = pipeline
 
     def recognise(self, collection_id: str, incoming: Incoming) -> Added | None:
-        """Return the outcome where the header alone shows that the slide is held already.
+        """Return the outcome if the header alone shows that the collection holds the slide.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
+            NotLoadedError, NotFoundError: The collection is not available.
             AlreadyExistsError: Another slide has that name and is not to be replaced.
         """
         held = self._archive.held_already(collection_id, incoming.facts, replace=incoming.replace)
@@ -65,8 +65,8 @@ class SlideIngest:
         """Encode a slide's patches as they arrive and return them in their order.
 
         Raises:
-            ArchiveError: One of them was refused, or there are none.
-            EncodingError: One could not be encoded.
+            ArchiveError: A patch was refused, or there are none.
+            EncodingError: A patch could not be encoded.
         """
         coded: list[CodedPatch] = []
 
@@ -92,13 +92,13 @@ class SlideIngest:
         *,
         fingerprint: str,
     ) -> Added:
-        """Store a slide whose patches have all arrived: durable and visible on return.
+        """Store a slide whose patches have all arrived; it is durable and visible on return.
 
         Args:
-            collection_id: Where to.
-            incoming: What arrived beside the codes.
+            collection_id: The collection.
+            incoming: What arrived besides the codes.
             patches: The codes.
-            fingerprint: Model that made them.
+            fingerprint: Model that made the codes.
 
         Raises:
             ArchiveError: The slide was refused.

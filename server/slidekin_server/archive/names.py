@@ -37,7 +37,7 @@ def parse_snapshot_name(name: str) -> str:
     """Return the snapshot's id.
 
     Raises:
-        ValueError: It is no ``snapshots/{snapshot}``.
+        ValueError: The name is not of the form ``snapshots/{snapshot}``.
     """
     prefix, _, snapshot_id = name.partition("/")
     if prefix != "snapshots" or not _SNAPSHOT_ID.match(snapshot_id):
@@ -50,10 +50,10 @@ def parse_collection_name(name: str, *, allow_any: bool = False) -> str:
 
     Args:
         name: ``collections/{collection}``.
-        allow_any: Accept ``collections/-`` too; the answer is then ``ANY_COLLECTION``.
+        allow_any: Accept ``collections/-`` too, and return ``ANY_COLLECTION`` for it.
 
     Raises:
-        ValueError: It is no such name; the message says what one looks like.
+        ValueError: The name does not have this form; the message shows the form.
     """
     prefix, _, collection_id = name.partition("/")
     if prefix != "collections":
@@ -68,7 +68,8 @@ def parse_slide_name(name: str) -> tuple[str, str]:
     """Return the ids of collection and slide.
 
     Raises:
-        ValueError: It is no ``collections/{collection}/slides/{slide}``; the message says why.
+        ValueError: The name is not of the form ``collections/{collection}/slides/{slide}``; the
+            message says why.
     """
     parts = name.split("/", maxsplit=3)
     if len(parts) != 4 or parts[0] != "collections" or parts[2] != "slides":

@@ -1,4 +1,4 @@
-"""What is wanted of a search, and the profiles that fill in what a request leaves open."""
+"""The options of a search, and the profiles that fill in what a request leaves open."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from slidekin_server.values import SearchMode
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The values a search takes where its request states none."""
+    """The values that a search uses if its request states none."""
 
     mode: SearchMode
     guided: GuidedParameters
-    """Its Hamming threshold is not used: that belongs to the collection."""
+    """Its Hamming threshold is not used: the threshold belongs to the collection."""
     ranking: RankingMethod
     fall_back: bool
-    """Fill a short list up with the label-free ranking."""
+    """Fill up a short list with the label-free ranking."""
     exact_encoding: bool = False
-    """Images are encoded in fp32 or not at all."""
+    """Refuse to encode images in less than fp32."""
 
 
 SISH_2022 = Profile(
@@ -32,7 +32,7 @@ SISH_2022 = Profile(
     fall_back=False,
     exact_encoding=True,
 )
-"""The published program to the last bit: strict walks, nothing filled up."""
+"""The published program to the last bit: strict walks, short lists are not filled up."""
 
 DEFAULT = Profile(
     mode=SearchMode.HYBRID,
@@ -40,7 +40,7 @@ DEFAULT = Profile(
     ranking=RankingMethod.AUTO,
     fall_back=True,
 )
-"""Nothing comes back short, and a patch equal to the query is found."""
+"""Short lists are filled up, and a patch equal to the query is found."""
 
 DEFAULT_PROFILE = "default"
 
@@ -52,7 +52,7 @@ def profiles(default: Profile = DEFAULT) -> Mapping[str, Profile]:
 
 @dataclass(frozen=True, slots=True)
 class AttributeCondition:
-    """A slide's attribute must have one of ``values``; any value where there are none."""
+    """A slide's attribute must have one of ``values``, or any value if there are none."""
 
     attribute: str
     values: frozenset[str] = frozenset()
@@ -60,7 +60,7 @@ class AttributeCondition:
 
 @dataclass(frozen=True, slots=True)
 class SlideFilter:
-    """Which slides of a collection are admitted. Every condition given must hold."""
+    """Which slides of a collection are admitted: those that meet every given condition."""
 
     labels: frozenset[str] = frozenset()
     """Any of these; empty: all."""
@@ -73,7 +73,7 @@ class SlideFilter:
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:
-    """A search's options, with nothing left open but the collection's own threshold."""
+    """A search's options, complete except for the collection's own threshold."""
 
     k: int
     mode: SearchMode
@@ -82,7 +82,7 @@ class QueryOptions:
     ranking: RankingMethod
     fall_back: bool
     exact_profile: str = ""
-    """Name of the profile, where that wants images encoded in fp32 or not at all."""
+    """Name of the profile if it refuses to encode images in less than fp32; else empty."""
     hamming_threshold_bits: int | None = None
     """None: the collection's."""
     label_weight_sum: float = 10.0

@@ -1,4 +1,4 @@
-"""Patches on their way in: from images or ready-made codes to codes of the collection's model."""
+"""Incoming patches: from images or ready-made codes to codes of the collection's model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Patch:
     """One patch as it was received."""
 
     index: int
-    """Place in its stream, from 0."""
+    """Position in its stream, from 0."""
     x_px: int
     """Left edge in level-0 pixels."""
     y_px: int
@@ -44,14 +44,15 @@ class CodedPatch:
 
 
 class PatchSource:
-    """Makes codes of one stream's patches, and refuses those that do not fit the collection.
+    """Turns one stream's patches into codes, and refuses those that do not fit the collection.
 
     Args:
         collection: The collection that the codes are for.
-        models: What is served.
+        models: The models that are served.
         stated_fingerprint: Of the model that made the stream's ready-made codes; may be empty.
-        time_left_s: What is left of the call's deadline; None: unlimited.
-        exact_profile: Profile for which images are encoded in fp32 or not at all; empty: none.
+        time_left_s: Time left until the call's deadline; None: unlimited.
+        exact_profile: Name of a profile that refuses to encode images in less than fp32; empty:
+            none.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class PatchSource:
         self._exact_profile = exact_profile
 
     def check(self, patch: Patch) -> None:
-        """Refuse a patch that does not fit the collection, before any work goes into it.
+        """Refuse a patch that does not fit the collection, before any work is done on it.
 
         Raises:
             PreconditionError: Its model is not the collection's, or nothing here encodes images.
@@ -125,15 +126,15 @@ class PatchSource:
 
     @property
     def fingerprint(self) -> str:
-        """Of the model that makes, or made, the codes."""
+        """Fingerprint of the model that makes, or made, the codes."""
         return self._collection.fingerprint
 
     async def code(self, patch: Patch) -> CodedPatch:
-        """Return a patch with its code, encoding it where it is an image. ``check`` comes first.
+        """Return a patch with its code; encode it if it is an image. Call ``check`` first.
 
         Raises:
             InvalidArgumentError: The image was refused.
-            EncodingError: It could not be encoded.
+            EncodingError: The image could not be encoded.
         """
         content = patch.content
         if isinstance(content, PatchImage):
@@ -163,7 +164,7 @@ def stack(patches: Sequence[CodedPatch]) -> PatchCodes:
 
 
 def unstack(codes: PatchCodes) -> Iterator[CodedPatch]:
-    """Yield arrays of codes patch by patch."""
+    """Yield the patches of arrays of codes, one by one."""
     for index, key in enumerate(codes.keys.tolist()):
         x_px, y_px = codes.xy[index].tolist()
         yield CodedPatch(index, x_px, y_px, EncodedPatch(key, codes.textures[index]))

@@ -1,4 +1,4 @@
-"""Bounded work on a stream of patches: the next one is read while others are under way."""
+"""Bounded work on a stream of patches: the next is read while others are being processed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slidekin_server.archive.patches import CodedPatch, Patch
 from slidekin_server.encoding import PatchImage
 
 CODES_PER_CHUNK = 16
-"""Ready-made codes that travel together to a thread: a hop costs as much as searching a few."""
+"""Ready-made codes that go to a thread together: a hop costs as much as searching a few."""
 
 Code = Callable[[Sequence[Patch]], Awaitable[list[CodedPatch]]]
 Use = Callable[[list[CodedPatch]], Awaitable[None]]
@@ -20,8 +20,8 @@ class Pipeline:
     """Runs streams of patches through coding and what follows it.
 
     Args:
-        window: Chunks of one stream under way at most.
-        in_flight: Bounds the patches that have no code yet, over all streams.
+        window: Most chunks of one stream in progress.
+        in_flight: Bounds the patches without a code, over all streams.
     """
 
     def __init__(self, window: int, in_flight: InFlight) -> None:
@@ -29,13 +29,13 @@ class Pipeline:
         self._in_flight = in_flight
 
     async def run(self, batches: AsyncIterable[Sequence[Patch]], code: Code, use: Use) -> None:
-        """Code the chunks of a stream's patches and use what comes of it, several at a time.
+        """Code the chunks of a stream's patches and use the results, several at a time.
 
-        An image is a chunk of its own; ready-made codes travel ``CODES_PER_CHUNK`` at a time. The
-        stream is not read on while the window is full, or too much is in flight, so gRPC's flow
-        control reaches the sender. A reader who is slow fills the window of its own stream, and
-        nothing that is shared. The first failure, of the stream or of any chunk, ends all the
-        others and is raised.
+        An image is a chunk of its own; ready-made codes go ``CODES_PER_CHUNK`` at a time. While
+        the window is full, or too much is in flight, the stream is not read, so gRPC's flow
+        control slows the sender down. A slow reader fills only the window of its own stream,
+        nothing that is shared. The first failure, of the stream or of any chunk, ends all other
+        chunks and is raised.
 
         Args:
             batches: The stream.
@@ -62,14 +62,14 @@ class Pipeline:
                     ticket, patches=len(chunk), image_bytes=_image_bytes(chunk)
                 )
                 task = tasks.create_task(work(chunk, held))
-                # One that is cancelled before its first step gives back nothing itself.
+                # A task that is cancelled before its first step cannot release anything itself.
                 task.add_done_callback(held.ended)
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for batch in batches:
                     await begin(batch, tasks)
-                    # Not kept until the next one has come, for which a slow sender may take long.
+                    # A slow sender may take long to send the next one: do not keep this until then.
                     del batch
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -94,6 +94,6 @@ def _chunks(batch: Sequence[Patch]) -> list[Sequence[Patch]]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what failed first: the others were most likely ended by it."""
+    """Return the first failure, which most likely caused the others."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first

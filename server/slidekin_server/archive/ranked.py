@@ -1,4 +1,4 @@
-"""From the hits of all patches to the list of slides, filled up where the request allows it."""
+"""From the hits of all patches to the list of slides, filled up if the request allows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class RankedAnswer:
-    """The slides found, best first, and how it came about."""
+    """The slides found, best first, and how they were ranked."""
 
     slides: tuple[Listed, ...]
     shortfalls: tuple[Shortfall, ...]
@@ -44,19 +44,19 @@ def rank_slides(
 ) -> RankedAnswer:
     """Rank the slides that were hit.
 
-    Where ``options.fall_back`` allows it, a list shorter than k is filled up in two steps: with
-    the label-free ranking of the same hits; then, in the modes HYBRID and EXACT, with the
-    label-free ranking of a full scan for every patch that takes each slide's best patch whatever
-    its distance. The second step brings k slides back whenever the collection holds k that are
-    admitted. What was filled up stands behind what the first ranking listed.
+    If ``options.fall_back`` allows it, a list shorter than k is filled up in two steps: with the
+    label-free ranking of the same hits; then, in the modes HYBRID and EXACT, with the label-free
+    ranking of a full scan for every patch, which takes each slide's best patch at any distance.
+    The second step returns k slides whenever the collection holds k admitted ones. Slides that
+    were filled up come after those of the first ranking.
 
     Args:
-        view: The collection as the patches were searched in it.
+        view: The version of the collection in which the patches were searched.
         bags: Hits of every query patch.
         codes: The query's codes, one for each bag.
-        options: What is wanted.
+        options: The search's options.
         admitted: The slides admitted; None: all.
-        threshold_bits: Greatest distance of a hit that was searched with.
+        threshold_bits: Hamming threshold of the search.
         scan_threads: Threads that share a full scan.
     """
     snapshot = view.snapshot

@@ -1,10 +1,10 @@
-"""A collection encoded anew with another model, while searches go on with the old codes.
+"""Encoding a collection anew with another model, while searches continue with the old codes.
 
-The new codes gather in a **draft**, which is kept like a collection and shown to nobody. It holds
-no slide that the collection does not hold as it was encoded: what is replaced or deleted there
-goes from the draft in the same step. So a reindex is complete when every slide of the collection
-has one in the draft, and may then take the collection's place in one transaction. A slide that was
-added meanwhile is simply one that is still to do.
+The new codes are collected in a **draft**, which is stored like a collection but is not visible.
+A slide that is replaced in the collection or deleted from it leaves the draft in the same step, so
+every slide in the draft is in the collection unchanged. A reindex is complete when every slide of
+the collection is in the draft; the draft may then replace the collection in one transaction. A
+slide added in the meantime is simply still to be encoded.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reindex:
-    """How far a reindex is: collection and draft of the same moment."""
+    """The progress of a reindex: collection and draft of the same moment."""
 
     view: View
     """The collection, with its old codes."""
     draft: View
-    """What is encoded anew."""
+    """The slides encoded anew."""
 
     def pending(self, *, after: int = 0, limit: int | None = None) -> list[SlideRecord]:
-        """Return slides that are still to do, in order of insertion.
+        """Return the slides that are still to be encoded, in order of insertion.
 
         Args:
-            after: Only slides of greater numbers.
-            limit: At most so many.
+            after: Only slides with greater numbers.
+            limit: Most slides to return.
         """
         facts, numbers = self.view.facts, self.view.facts.numbers()
         behind = (facts.record(number) for number in numbers[bisect_right(numbers, after) :])
@@ -65,17 +65,17 @@ class Reindexer:
         self._shelf = shelf
 
     def find(self, collection_id: str) -> Reindex | None:
-        """Return a collection's reindex; None where none is under way.
+        """Return a collection's reindex; None if none is in progress.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
+            NotLoadedError, NotFoundError: The collection is not available.
         """
         draft = self._shelf.draft(collection_id)
         view = self._shelf.find(collection_id).view
         return None if draft is None else Reindex(view, draft.view)
 
     def draft_model(self, collection_id: str) -> str:
-        """Return the fingerprint of the model that a collection is being given; empty: of none."""
+        """Return the fingerprint of the model that a reindex gives a collection; empty: none."""
         draft = self._shelf.draft(collection_id)
         return "" if draft is None else draft.view.collection.fingerprint
 
@@ -83,8 +83,8 @@ class Reindexer:
         """Return a collection's reindex.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
-            PreconditionError: None is under way.
+            NotLoadedError, NotFoundError: The collection is not available.
+            PreconditionError: No reindex is in progress.
         """
         found = self.find(collection_id)
         if found is None:
@@ -92,14 +92,15 @@ class Reindexer:
         return found
 
     def start(self, record: CollectionRecord) -> Reindex:
-        """Begin a reindex; one that is under way with the same model is returned as it stands.
+        """Begin a reindex; if one with the same model is in progress, return that.
 
         Args:
-            record: The collection's name, and the model it is to have.
+            record: The collection's name, and its new model.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
-            PreconditionError: It has that model already, or is being given another one.
+            NotLoadedError, NotFoundError: The collection is not available.
+            PreconditionError: The collection has that model already, or is being reindexed with
+                another one.
         """
         name = collection_name(record.name)
         with self._shelf.writing():
@@ -126,25 +127,25 @@ class Reindexer:
             return Reindex(collection.view, draft.view)
 
     def held_already(self, reindex: Reindex, slide_id: str) -> Added | None:
-        """Return the outcome where a slide is encoded anew already."""
+        """Return the outcome if a slide is already encoded anew."""
         record = reindex.draft.facts.find(slide_id)
         if record is None or reindex.view.facts.find(slide_id) is None:
             return None
         return Added(record, already_present=True, index_version=0)
 
     def add_slide(self, reindex: Reindex, slide_id: str, codes: PatchCodes) -> Added:
-        """Keep a slide's new codes: durable on return, and seen by nobody yet.
+        """Store a slide's new codes; they are durable on return, and not yet visible.
 
         Args:
-            reindex: As it stood when the encoding began.
+            reindex: The reindex as it was when the encoding began.
             slide_id: The slide.
-            codes: Of its patches, which are those of its old codes in the same order.
+            codes: New codes of the same patches as the old codes, in the same order.
 
         Raises:
-            NotFoundError: The slide was deleted meanwhile.
-            PreconditionError: It was replaced, or the reindex ended, meanwhile.
-            InvalidArgumentError: The patches are others.
-            StorageError: It could not be written.
+            NotFoundError: The slide was deleted in the meantime.
+            PreconditionError: The slide was replaced, or the reindex ended, in the meantime.
+            InvalidArgumentError: The patches differ from those of the old codes.
+            StorageError: The slide could not be written.
         """
         collection_id = reindex.view.collection.name
         with self._shelf.writing():
@@ -176,22 +177,22 @@ class Reindexer:
     def finish(
         self, collection_id: str, fingerprint: str, *, drop: Ids[str]
     ) -> tuple[View, list[str]]:
-        """Let the draft take its collection's place: durable and visible on return, in one step.
+        """Replace the collection by its draft in one step; durable and visible on return.
 
-        A collection that has that model, and no reindex, is returned as it is.
+        If the collection has that model already and no reindex, it is returned unchanged.
 
         Args:
             collection_id: The collection.
-            fingerprint: The model it is to have.
-            drop: Ids of slides that are deleted where they are not encoded anew.
+            fingerprint: Its new model.
+            drop: Ids of slides to delete if they are not encoded anew.
 
         Returns:
             The collection, and the ids of the slides that were deleted.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
-            PreconditionError: No reindex with that model is under way, or slides are missing.
-            StorageError: It could not be written, and nothing has changed.
+            NotLoadedError, NotFoundError: The collection is not available.
+            PreconditionError: No reindex with that model is in progress, or slides are missing.
+            StorageError: The change could not be written; nothing has changed.
         """
         name = collection_name(collection_id)
         with self._shelf.writing():
@@ -214,7 +215,7 @@ class Reindexer:
             if missing - set(drop):
                 raise _incomplete(collection_id, missing - set(drop))
             record, slides = self._shelf.store.adopt_draft(collection_id, keep)
-            # Where the collection's own slide was damaged, the draft's goes with it.
+            # If the collection's own slide was damaged, the draft's is dropped too.
             draft.remove(
                 [slide for slide in made.by_number.values() if slide.facts.slide_id not in keep]
             )
@@ -228,10 +229,10 @@ class Reindexer:
             return draft.view, sorted(missing)
 
     def cancel(self, collection_id: str) -> int:
-        """Throw a draft away and return the number of slides it held; 0 where there was none.
+        """Delete a draft and return the number of slides it held; 0 if there was none.
 
         Raises:
-            NotLoadedError, NotFoundError: The collection is not to be had.
+            NotLoadedError, NotFoundError: The collection is not available.
         """
         with self._shelf.writing():
             self._shelf.find(collection_id)
@@ -243,7 +244,7 @@ class Reindexer:
 
 
 def slide_changed(name: str) -> PreconditionError:
-    """Return the error for a slide that is not any more what was encoded anew."""
+    """Return the error for a slide that changed after its encoding began."""
     return PreconditionError(
         f"{name} was replaced while it was being encoded: encode it again",
         reason="SLIDE_CHANGED",

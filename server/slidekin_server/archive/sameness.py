@@ -1,4 +1,4 @@
-"""Whether a slide that is to be added is one that the collection holds already."""
+"""Decides whether a slide to be added is already in the collection."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from slidekin_server.storage import SlideFacts, SlideRecord
 
 
 def is_same_slide(held: SlideFacts, stated: SlideFacts) -> bool:
-    """Whether both are of the same patient, size and resolution, as far as facts can tell."""
+    """Whether both have the same patient, size and resolution, as far as the facts tell."""
     return _lasting(held) == _lasting(stated)
 
 
 def has_same_details(held: SlideFacts, stated: SlideFacts) -> bool:
-    """Whether both agree in what may change without making it another slide."""
+    """Whether both agree in the facts that may change without making it another slide."""
     return _passing(held) == _passing(stated)
 
 

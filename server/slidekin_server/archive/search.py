@@ -1,4 +1,4 @@
-"""Searches: patches to hits while the stream runs, hits to ranked slides at its end."""
+"""Searches: hits of each patch while the stream runs, ranked slides at its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PatchAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a search's time went, in seconds. The first two are sums over patches."""
+    """How a search spent its time, in seconds. The first two are sums over patches."""
 
     total_s: float
     encode_s: float
@@ -44,10 +44,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlideAnswer:
-    """The end of a search for slides."""
+    """The final result of a search for slides."""
 
     view: View
-    """The version that every patch was searched in; names the slides."""
+    """The version in which every patch was searched; it names the slides."""
     ranked: RankedAnswer
     patches: tuple[PatchAnswer, ...]
     """By index."""
@@ -56,18 +56,18 @@ class SlideAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """What the operator sets of every search."""
+    """The operator's settings for every search."""
 
     min_hits: int = 1
     """HYBRID: a patch with fewer guided hits is searched exactly."""
     exact_limit: int = 100
-    """Hits of one patch in an exact scan."""
+    """Most hits of one patch in an exact scan."""
     scan_threads: int = 1
     """Threads that share one exact scan."""
 
 
 class Searcher:
-    """Searches collections, each call in one version from its first patch to its last."""
+    """Searches collections; each call uses one version from its first patch to its last."""
 
     def __init__(
         self,
@@ -93,15 +93,16 @@ class Searcher:
         make: Callable[[Sequence[PatchAnswer]], _T],
         emit: Callable[[_T], Awaitable[None]],
     ) -> SlideAnswer:
-        """Find slides that look like the one streamed in.
+        """Find slides similar to the one that is streamed in.
 
         Args:
             view: The collection.
-            options: What is wanted.
+            options: The search's options.
             batches: The query's patches as they arrive.
-            source: Makes codes of them.
-            make: Makes of patches' answers what is emitted, in the thread that searched them.
-            emit: Is given that as soon as patches were searched, in any order.
+            source: Turns patches into codes.
+            make: Turns the answers of patches into what ``emit`` gets, in the thread that
+                searched them.
+            emit: Called as soon as patches were searched, in any order.
 
         Raises:
             ArchiveError: The query or one of its patches was refused.
@@ -114,10 +115,10 @@ class Searcher:
     async def stored_slide(
         self, collection_id: str, slide_id: str, options: QueryOptions
     ) -> SlideAnswer:
-        """Find slides that look like one the collection holds; it is itself left out.
+        """Find slides similar to one in the collection, which is itself left out.
 
         Raises:
-            NotLoadedError, NotFoundError: Collection or slide are not to be had.
+            NotLoadedError, NotFoundError: The collection or the slide is not available.
             StorageError: The slide could not be read.
         """
         view, stored = await self._workers.read(self._archive.stored, collection_id, slide_id)
@@ -130,7 +131,7 @@ class Searcher:
     async def patches(
         self, view: View, options: QueryOptions, patches: Sequence[Patch], source: PatchSource
     ) -> list[PatchAnswer]:
-        """Find patches that look like the given ones, in their order. Raises as ``slides``."""
+        """Find patches similar to the given ones, in their order. Raises as ``slides``."""
         query = await self._begin(view, options)
 
         async def once() -> AsyncIterable[Sequence[Patch]]:
@@ -142,7 +143,7 @@ class Searcher:
     async def _begin(self, view: View, options: QueryOptions) -> _Query:
         admitted = None
         if options.filter != SlideFilter():
-            # Walks over as many slides as the filter names: not on the event loop.
+            # This visits every slide that the filter names: not on the event loop.
             admitted = await self._workers.search(view.facts.admitted, options.filter)
         return _Query(
             view,
@@ -155,7 +156,7 @@ class Searcher:
 
 
 def _nothing(_: Sequence[PatchAnswer]) -> None:
-    """Make nothing of answers: they are asked for at the end."""
+    """Make nothing of answers: they are read at the end."""
 
 
 async def _ignore(_: None) -> None:
@@ -163,7 +164,7 @@ async def _ignore(_: None) -> None:
 
 
 class _Query:
-    """One search under way."""
+    """One search in progress."""
 
     def __init__(
         self,
@@ -263,10 +264,10 @@ class _Query:
     async def _search(
         self, patches: Sequence[CodedPatch], make: Callable[[Sequence[PatchAnswer]], _T]
     ) -> _T:
-        """Search patches, and return what is made of their answers."""
+        """Search patches, and return what ``make`` makes of their answers."""
 
         def work() -> tuple[list[PatchAnswer], float, _T]:
-            # In one go: every visit to a thread is another wait for a turn.
+            # In one call: every trip to a thread is another wait for a turn.
             started = time.perf_counter()
             bags = self._bags(patches)
             seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""The models that are served side by side, each behind encoders of its own."""
+"""The models that are served side by side, each with its own encoders."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from slidekin_server.encoding import (
 
 
 class ImageEncoder(Protocol):
-    """What turns images into codes; ``slidekin_server.encoding.Encoder`` in production."""
+    """Turns images into codes; in production, ``slidekin_server.encoding.Encoder``."""
 
     @property
     def status(self) -> EncoderStatus:
-        """What the last canary check found."""
+        """The result of the last canary check."""
 
     @property
     def runtimes(self) -> tuple[NetworkRuntime, ...]:
-        """How the networks are served; empty before it is known."""
+        """How the networks are served; empty until it is known."""
 
     async def encode(self, image: PatchImage, *, timeout_s: float | None = None) -> EncodedPatch:
         """Encode one image, waiting for a place in the queue."""
@@ -40,11 +40,11 @@ class ServedModel:
 
 
 class ServedModels:
-    """Finds the model that a collection is bound to, and the one that new collections take.
+    """Finds the model that a collection is bound to, and the one for new collections.
 
     Args:
-        models: All that are served; none where the service takes codes only.
-        active: Gives the fingerprint of the one that new collections take; not asked without
+        models: All served models; none if the service takes codes only.
+        active: Returns the fingerprint of the model for new collections; not called without
             models.
     """
 
@@ -53,16 +53,16 @@ class ServedModels:
         self._active = active
 
     def find(self, fingerprint: str) -> ServedModel | None:
-        """Return the model of a fingerprint; None where it is not served."""
+        """Return the model with a fingerprint; None if it is not served."""
         return self._by_fingerprint.get(fingerprint)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of all models; empty where none is served at all."""
+        """Fingerprints of all models; empty if none is served."""
         return tuple(self._by_fingerprint)
 
     def active(self) -> ServedModel | None:
-        """Return the model that new collections take; None where none is served at all."""
+        """Return the model for new collections; None if none is served."""
         return self._by_fingerprint[self._active()] if self._by_fingerprint else None
 
     def all(self) -> list[ServedModel]:
@@ -73,9 +73,9 @@ class ServedModels:
 
 
 def encoders_ready(models: Sequence[ServedModel]) -> bool:
-    """Whether every model was asked for, and one at least can be used.
+    """Whether every model was checked, and at least one can be used.
 
-    One that cannot stops nobody who needs another; collections bound to it say so themselves.
+    A model that cannot be used does not affect the others; requests to its collections report it.
     """
     states = [model.encoder.status.state for model in models]
     return EncoderState.STARTING not in states and EncoderState.READY in states

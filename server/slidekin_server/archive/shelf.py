@@ -1,4 +1,4 @@
-"""The collections in memory: what readers see, and the lock of those who change them."""
+"""The collections in memory: what readers see, and the lock of the writers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Shelf:
     """Collections and drafts of one store. Readers take no lock: mappings are replaced whole.
 
     Args:
-        store: Where they are kept.
-        metrics: Where to count.
+        store: The store that holds them.
+        metrics: The metrics to update.
     """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
@@ -36,7 +36,7 @@ class Shelf:
 
     @property
     def collections(self) -> Mapping[str, Collection]:
-        """By id, in order of creation; later changes are not seen in it."""
+        """Collections by id, in order of creation; later changes do not show in it."""
         return self._collections
 
     def find(self, collection_id: str) -> Collection:
@@ -54,11 +54,11 @@ class Shelf:
         return collection
 
     def draft(self, collection_id: str) -> Collection | None:
-        """Return a collection's slides as far as they are encoded anew; None: they are not."""
+        """Return the draft of a collection; None if no reindex is in progress."""
         return self._drafts.get(collection_id)
 
     def fill(self, collections: Mapping[str, Collection], drafts: Mapping[str, Collection]) -> None:
-        """Put up what was loaded."""
+        """Show the collections and drafts that were loaded."""
         with self._write_lock:
             self._collections, self._drafts = collections, drafts
             self._loaded = True
@@ -72,15 +72,15 @@ class Shelf:
         with self._write_lock:
             yield
 
-    # What follows is for those who hold the lock.
+    # Call the methods below only while holding the lock.
 
     def put(self, collection_id: str, collection: Collection) -> None:
-        """Show a collection, in one step in the place of one that is there."""
+        """Show a collection; it replaces one of the same id in one step."""
         self._collections = {**self._collections, collection_id: collection}
         self._count()
 
     def take(self, collection_id: str) -> None:
-        """Show a collection no more, nor its draft."""
+        """Remove a collection and its draft."""
         self._collections = _without(self._collections, collection_id)
         self.take_draft(collection_id)
         self._count()
@@ -90,11 +90,11 @@ class Shelf:
         self._drafts = {**self._drafts, collection_id: draft}
 
     def take_draft(self, collection_id: str) -> None:
-        """Keep a collection's draft no more, if there is one."""
+        """Remove a collection's draft, if there is one."""
         self._drafts = _without(self._drafts, collection_id)
 
     def drop_from_draft(self, collection_id: str, slide_ids: list[str]) -> None:
-        """Show, as the store does already, a draft without slides that changed or went."""
+        """Remove slides that were changed or deleted from a draft, as the store already did."""
         draft = self._drafts.get(collection_id)
         if draft is None:
             return

@@ -1,4 +1,4 @@
-"""Why a search came back with fewer slides than were asked for."""
+"""Why a search returned fewer slides than requested."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slidekin_server.values import Bag
 
 
 class ShortReason(enum.Enum):
-    """Which step left fewer slides than were asked for."""
+    """The step that left fewer slides than requested."""
 
     EMPTY_COLLECTION = "empty_collection"
     SMALL_COLLECTION = "small_collection"
@@ -34,12 +34,12 @@ class Shortfall:
 
 
 def held_shortfall(*, held: int, admitted: int, k: int) -> Shortfall | None:
-    """Return why fewer than ``k`` slides can come back at all; None where k can.
+    """Return why a search cannot return ``k`` slides at all; None if it can.
 
     Args:
-        held: Slides in the collection.
-        admitted: Of them, those the filter admits.
-        k: Slides asked for.
+        held: Number of slides in the collection.
+        admitted: Number of them that the filter admits.
+        k: Number of slides requested.
     """
     if admitted >= k:
         return None
@@ -63,9 +63,9 @@ def ranking_shortfalls(
 
     Args:
         bags: Hits of every query patch.
-        ranking: What became of them.
-        target: Slides that could have come back: k, or those admitted where they are fewer.
-        threshold_bits: Greatest distance of a hit.
+        ranking: The ranking of these hits.
+        target: Most slides that could be returned: k, or the number admitted if that is smaller.
+        threshold_bits: Largest distance of a hit.
     """
     if len(ranking.slides) >= target:
         return []

@@ -1,4 +1,4 @@
-"""Threads for what must not run on the event loop: search, disk."""
+"""Threads for work that must not run on the event loop: searches and disk access."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _T = TypeVar("_T")
 
 
 class Workers:
-    """Four pools, so that no kind of work waits behind another; fair between callers in each.
+    """Four pools, so that no kind of work waits behind another; each is fair between callers.
 
-    What nobody waits for any more is not begun.
+    Work whose caller has gone is not started.
 
     Args:
         search_threads: Searches and rankings at a time. They release the GIL while they compute.
-        bulk_every: Of so many turns for which both wait, bulk work gets one.
-        metrics: Where to count.
+        bulk_every: Bulk work gets one of this many turns when other work waits as well.
+        metrics: The metrics to update.
     """
 
     def __init__(self, search_threads: int, *, bulk_every: int, metrics: Metrics) -> None:
@@ -38,18 +38,18 @@ class Workers:
         return await self._search.run(function, *args, **kwargs)
 
     async def write(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a change of the archive. Once begun it ends, even where the caller goes away."""
+        """Run a change of the archive. Once started it is finished, even if the caller goes."""
         return await self._write.run(function, *args, **kwargs)
 
     async def read(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run something that reads the store or walks over many slides."""
+        """Run something that reads the store or iterates over many slides."""
         return await self._read.run(function, *args, **kwargs)
 
     async def copy(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run something that goes over the whole store and takes long, one at a time."""
+        """Run something long that reads the whole store; one at a time."""
         return await self._copy.run(function, *args, **kwargs)
 
     def close(self) -> None:
-        """Wait for what runs, drop what waits."""
+        """Wait for running work, and drop waiting work."""
         for pool in (self._search, self._read, self._write, self._copy):
             pool.close()

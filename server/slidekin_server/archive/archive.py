@@ -395,7 +395,7 @@ class Archive:
     ) -> tuple[Picture | None, dict[int, Picture]]:
         """Read the pictures kept with a slide: the whole slide's and those of some patches.
 
-        Reading ends at the patch whose picture would exceed ``most_bytes``.
+        Reading ends with the first picture that makes them exceed ``most_bytes``.
 
         Raises:
             NotFoundError: There is no such collection or slide.

@@ -1,4 +1,4 @@
-"""Collections and slides on disk: what is acknowledged stays."""
+"""Collections and slides on disk; an acknowledged change survives."""
 
 from slidekin_server.storage.errors import (
     CollectionExistsError,

@@ -1,4 +1,4 @@
-"""What the store asks of folders and files: one owner, durable names, some space kept back."""
+"""Folders and files of the store: one owner, durable names, some reserved space."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from slidekin_server.storage.errors import StoreInUseError
 LOCK_NAME = "slidekin.lock"
 RESERVE_NAME = "slidekin.reserve"
 RESERVE_BYTES = 8 * 1024 * 1024
-"""Deleting a slide writes about as much to the log as the slide takes; pictures make that a lot."""
+"""Deleting a slide writes about its own size to the log; with pictures that is a lot."""
 _LEAST_RESERVE_BYTES = 256 * 1024
 
 
 class FolderLock:
-    """Keeps other services off a folder; ends with the process, however that ends."""
+    """Keeps other services off a folder; released when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
@@ -32,31 +32,31 @@ class FolderLock:
             pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
             os.close(self._descriptor)
             raise StoreInUseError(folder, pid or "unknown") from None
-        # The lock holds without it: a full disk must not keep a service from starting.
+        # The lock holds without this: a full disk must not keep a service from starting.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Let another service in."""
+        """Release the lock."""
         os.close(self._descriptor)
 
 
 class Reserve:
-    """Space kept back so that slides can be deleted, and a service started, on a full disk."""
+    """Reserved space, so that slides can be deleted and a service started on a full disk."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / RESERVE_NAME
         self._held = self._file.exists()
 
     def lend(self) -> None:
-        """Give the space up where there is little else."""
+        """Release the space if little else is left."""
         if self._held and _free_bytes(self._file.parent) < RESERVE_BYTES:
             self._file.unlink(missing_ok=True)
             self._held = False
 
     def restore(self) -> None:
-        """Take the space back as far as there is any."""
+        """Reserve the space again, as far as there is any."""
         if self._held:
             return
         size = min(RESERVE_BYTES, _free_bytes(self._file.parent))
@@ -68,7 +68,7 @@ class Reserve:
                 os.posix_fallocate(descriptor, 0, size)
             finally:
                 os.close(descriptor)
-        except OSError:  # someone else was quicker; the next change tries again
+        except OSError:  # something else took the space; the next change tries again
             with contextlib.suppress(OSError):
                 self._file.unlink(missing_ok=True)
             return
@@ -94,7 +94,7 @@ def sync_file(file: Path) -> None:
 
 
 def write_durably(file: Path, content: bytes) -> None:
-    """Put a small file in place, all of it or nothing."""
+    """Write a small file, all of it or nothing."""
     draft = file.with_name(f".{file.name}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
@@ -106,7 +106,7 @@ def write_durably(file: Path, content: bytes) -> None:
 
 
 def overwrite_durably(file: Path, content: bytes) -> None:
-    """Change a file of the same length in place: that needs no space."""
+    """Overwrite a file with content of the same length, which needs no space."""
     descriptor = os.open(file, os.O_WRONLY)
     try:
         os.pwrite(descriptor, content, 0)

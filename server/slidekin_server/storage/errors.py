@@ -2,12 +2,12 @@
 
 StorageError
 ├─ CollectionNotFoundError    no such collection
-├─ CollectionExistsError      a collection of that name is held
+├─ CollectionExistsError      a collection of that name exists
 ├─ CollectionNotEmptyError    it holds slides and force was not given
 ├─ SlideNotFoundError         no such slide
-├─ SlideExistsError           a slide of that name is held
+├─ SlideExistsError           a slide of that name exists
 ├─ DamagedSlideError          a slide's checksum is wrong: it is not served
-├─ DamagedStoreError          the database file is broken or not ours
+├─ DamagedStoreError          the database file is broken or not a store of slidekin
 ├─ NewerSchemaError           written by a newer version of the service
 ├─ StoreInUseError            another service has the store open
 ├─ StoreFullError             no space left: nothing was changed
@@ -15,7 +15,7 @@ StorageError
 ├─ StoreUnavailableError      any other failure of the disk or file system
 ├─ SnapshotNotFoundError      no such snapshot
 ├─ DamagedSnapshotError       a snapshot is broken: it is not restored
-└─ FolderNotEmptyError        a snapshot is restored into an empty folder only
+└─ FolderNotEmptyError        a snapshot can only be restored into an empty folder
 
 Messages name slides and collections: they are meant for the caller, not for logs.
 """
@@ -40,7 +40,7 @@ class CollectionNotFoundError(StorageError):
 
 
 class CollectionExistsError(StorageError):
-    """A collection of that name is held; ``record`` is the one."""
+    """A collection of that name exists; ``record`` is its record."""
 
     def __init__(self, record: CollectionRecord) -> None:
         super().__init__(f"collection '{record.name}' exists already: choose another name")
@@ -69,7 +69,7 @@ class SlideNotFoundError(StorageError):
 
 
 class SlideExistsError(StorageError):
-    """A slide of that name is held; ``record`` is the one."""
+    """A slide of that name exists; ``record`` is its record."""
 
     def __init__(self, record: SlideRecord) -> None:
         super().__init__(
@@ -93,7 +93,7 @@ class DamagedSlideError(StorageError):
 
 
 class DamagedStoreError(StorageError):
-    """The database file is broken, or is no store of slidekin."""
+    """The database file is broken, or not a store of slidekin."""
 
     def __init__(self, file: Path, cause: str) -> None:
         super().__init__(f"{file} cannot be used ({cause}): restore it from a backup")
@@ -139,7 +139,8 @@ class StoreReadOnlyError(StorageError):
 class StoreUnavailableError(StorageError):
     """Any other failure of the disk or file system.
 
-    A change that failed so late that its end is unknown may be found done after a restart, or not.
+    If a change failed so late that its outcome is unknown, it may or may not be there after a
+    restart.
     """
 
     def __init__(self, file: Path, cause: str) -> None:
@@ -164,7 +165,7 @@ class DamagedSnapshotError(StorageError):
 
 
 class FolderNotEmptyError(StorageError):
-    """A snapshot is restored into an empty folder only."""
+    """A snapshot can only be restored into an empty folder."""
 
     def __init__(self, folder: Path, found: str) -> None:
         super().__init__(

@@ -1,7 +1,7 @@
-"""The mark: a small file that says which files of a store ought to be there.
+"""The mark: a small file that says which files of a store must exist.
 
-SQLite makes a new database where it finds none, and takes a missing log for an empty one. Both are
-right for a new store and would lose every slide, or the latest, of an old one without a word.
+SQLite creates a missing database and treats a missing log as empty. Both are right for a new store.
+In an existing one they would silently lose every slide, or the latest ones.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _OPEN = b"A store of slidekin, in use: the database and its -wal file belong tog
 _CLOSED = (
     b"A store of slidekin, closed: the database holds everything.".ljust(len(_OPEN) - 1) + b"\n"
 )
-# Of one length: changing one to the other takes no space, which a full disk would not have.
+# Both have the same length: changing one to the other needs no space, which a full disk lacks.
 
 
 def check_complete(database: Path) -> None:
-    """Refuse a folder that has lost a file.
+    """Refuse a folder that lacks a file.
 
     Raises:
         DamagedStoreError: The database is missing or empty, or its log is missing.
@@ -40,7 +40,7 @@ def check_complete(database: Path) -> None:
 
 
 def mark(database: Path, *, in_use: bool) -> None:
-    """Say what has to be there from now on. To be called while the log exists."""
+    """Record which files must exist from now on. Call this while the log exists."""
     file = database.parent / MARK_NAME
     content = _OPEN if in_use else _CLOSED
     try:
@@ -49,7 +49,7 @@ def mark(database: Path, *, in_use: bool) -> None:
         elif file.read_bytes() != content:
             overwrite_durably(file, content)
     except OSError:
-        # A mark that asks for a log that is about to go would refuse the next start.
+        # A mark that requires a log which is about to be deleted would refuse the next start.
         if not in_use:
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)

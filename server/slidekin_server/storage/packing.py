@@ -1,6 +1,6 @@
 """Arrays and facts as bytes on disk, and the checksums over them.
 
-All numbers are little-endian whatever the machine, so that a store can be moved.
+All numbers are little-endian on every machine, so that a store can be moved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHECKSUM_BYTES = 16
 
 
 class PackedCodes(NamedTuple):
-    """`PatchCodes` as the store keeps them."""
+    """`PatchCodes` as the store holds them."""
 
     keys: bytes
     """n int64."""
@@ -33,7 +33,7 @@ def pack(codes: PatchCodes) -> PackedCodes:
     """Turn arrays into bytes.
 
     Raises:
-        ValueError: The three arrays do not belong together.
+        ValueError: The three arrays do not fit together.
     """
     count = len(codes.keys)
     if codes.keys.ndim != 1 or codes.textures.shape[:1] != (count,) or codes.xy.shape != (count, 2):
@@ -72,16 +72,16 @@ def codes_checksum(number: int, packed: PackedCodes) -> bytes:
 
 
 def facts_checksum(row: tuple[object, ...]) -> bytes:
-    """Checksum over a slide's facts, as the values of its row."""
+    """Checksum over a slide's facts, given as the values of its row."""
     text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=_CHECKSUM_BYTES).digest()
 
 
 def content_digest(facts: SlideFacts, codes: PatchCodes) -> str:
-    """SHA-256 (hex) of a slide's patches and of the facts that make it this slide.
+    """SHA-256 (hex) of a slide's patches and of the facts that identify it.
 
-    Two slides of equal digest are the same slide to every search. The label, the attributes and
-    the source's digest are left out: they can be changed without making it another slide.
+    Two slides with equal digests are the same slide to every search. The label, the attributes and
+    the source's digest are left out: changing them does not make it another slide.
     """
     packed = pack(codes)
     stated = json.dumps(

@@ -10,26 +10,27 @@ from datetime import datetime
 from slidekin_server.values import PatchCodes
 
 _DRAFT = ".draft."
-"""Begins the names of drafts; a caller's collection begins with a letter or a digit."""
+"""The names of drafts begin with this; those of collections begin with a letter or a digit."""
 
 
 def draft_name(collection: str) -> str:
-    """Name of a collection's draft: its slides encoded anew, until they take its place.
+    """Name of a collection's draft: its slides encoded anew, until they replace the old ones.
 
-    A draft is a collection to the store, but for this: it never holds a slide that its collection
-    does not hold, so that what is deleted or replaced there is deleted from it in the same step.
+    The store treats a draft as a collection, with one exception: a draft never holds a slide that
+    its collection does not hold. A slide that is deleted or replaced in the collection is deleted
+    from the draft in the same step.
     """
     return _DRAFT + collection
 
 
 def drafted_collection(name: str) -> str | None:
-    """Name of the collection that a draft is of; None where this names no draft."""
+    """Name of the collection that a draft belongs to; None if the name is not that of a draft."""
     return name.removeprefix(_DRAFT) if name.startswith(_DRAFT) else None
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionRecord:
-    """A set of slides that is searched together."""
+    """A set of slides that are searched together."""
 
     name: str
     fingerprint: str
@@ -44,7 +45,7 @@ class CollectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class SlideFacts:
-    """What a caller states about a slide."""
+    """The facts that a caller states about a slide."""
 
     slide_id: str
     """Its name, unique in its collection."""
@@ -58,15 +59,15 @@ class SlideFacts:
     patch_size_px: int = 0
     """Edge of a patch in level-0 pixels; 0: unknown."""
     source_digest: str = ""
-    """SHA-256 (hex) of the slide's file, as stated by the client."""
+    """SHA-256 (hex) of the slide's file, stated by the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlideRecord:
-    """A slide as it is held, without its arrays."""
+    """A stored slide, without its arrays."""
 
     number: int
-    """Names the slide in the index. Grows with every slide added, never used twice."""
+    """Identifies the slide in the index. Grows with every slide added, never used twice."""
     collection: str
     facts: SlideFacts
     content_digest: str
@@ -78,7 +79,7 @@ class SlideRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredSlide:
-    """A slide as it is held, with all that the index keeps of it."""
+    """A stored slide, with everything that the index needs."""
 
     record: SlideRecord
     codes: PatchCodes
@@ -87,15 +88,15 @@ class StoredSlide:
 
 @dataclass(frozen=True, slots=True)
 class AddedSlide:
-    """Outcome of adding a slide."""
+    """The outcome of adding a slide."""
 
     record: SlideRecord
     replaced: SlideRecord | None
-    """The slide of the same name that is gone."""
+    """The slide of the same name that was replaced."""
 
 
 class PictureFormat(enum.Enum):
-    """How a picture is encoded."""
+    """The encoding of a picture."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -115,7 +116,7 @@ class Pictures:
 
     slide: Picture | None = None
     patches: Mapping[int, Picture] = field(default_factory=dict)
-    """By index of the patch; not every patch needs one."""
+    """By index of the patch; a patch need not have one."""
 
 
 NO_PICTURES = Pictures()
@@ -134,7 +135,7 @@ class ChangeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change log. It names slides by number: nothing in it is patient data."""
+    """One entry of the change log. It names slides by number and holds no patient data."""
 
     sequence: int
     """Grows by at least one with every change."""

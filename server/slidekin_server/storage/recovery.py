@@ -1,4 +1,4 @@
-"""What to do about a store that is broken or gone: say so, and name the way back."""
+"""A broken or missing store: refuse it, and name the snapshot and command to recover."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from slidekin_server.storage.sqlite_schema import FILE_NAME
 
 
 class UnusableStoreError(StorageError):
-    """The store cannot be used as it is; the message names the newest good snapshot."""
+    """The store cannot be used; the message names the newest good snapshot."""
 
 
 def open_store(
     folder: Path, snapshots: Snapshots, *, synchronous: Literal["full", "normal"]
 ) -> SqliteStore:
-    """Open a store, or make one where there was none.
+    """Open a store, or create it if there was none.
 
-    The store is the truth: a snapshot is never served in its place, since it may lack slides that
-    were acknowledged. Where snapshots are at hand and the store is not, somebody's disk is missing.
+    A snapshot is never served in place of the store, since it may lack acknowledged slides. If
+    there are snapshots but no store, a disk is probably not mounted.
 
     Raises:
-        UnusableStoreError: The store is broken or gone.
+        UnusableStoreError: The store is broken or missing.
         StorageError: As `SqliteStore.open`.
     """
     with with_advice(folder, snapshots):
@@ -42,7 +42,7 @@ def open_store(
 
 @contextlib.contextmanager
 def with_advice(folder: Path, snapshots: Snapshots) -> Iterator[None]:
-    """Say of a broken store which snapshot could take its place, and how.
+    """Add to the error about a broken store which snapshot could replace it, and how.
 
     Raises:
         UnusableStoreError: Instead of `DamagedStoreError`.
@@ -54,17 +54,17 @@ def with_advice(folder: Path, snapshots: Snapshots) -> Iterator[None]:
 
 
 def verify_store(folder: Path) -> Survey:
-    """Look at every page and every slide of a store that no service has open.
+    """Check every page and every slide of a store that no service has open.
 
     Raises:
         StoreInUseError: A service has it open.
-        DamagedStoreError: It is broken, or there is none.
+        DamagedStoreError: The store is broken or missing.
         NewerSchemaError: A newer version of the service wrote it.
     """
     database = folder / FILE_NAME
     if not is_store(folder):
         raise DamagedStoreError(database, "it is missing")
-    # Opened and closed once, so that the log is in the file.
+    # Open and close it once, so that the log is written into the file.
     SqliteStore.open(folder).close()
     lock = FolderLock(folder)
     try:

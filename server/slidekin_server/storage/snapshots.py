@@ -44,21 +44,21 @@ _READ_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a snapshot's manifest says of it."""
+    """The content of a snapshot's manifest."""
 
     name: str
     """Of its folder."""
     create_time: datetime
-    """UTC. When the copy was begun: it holds what was acknowledged by then."""
+    """UTC. When the copy began: it holds what was acknowledged by then."""
     schema: int
     sequence: int
-    """Of the latest change it holds."""
+    """Of the latest change that it holds."""
     collection_count: int
     slide_count: int
     """Damaged ones included."""
     patch_count: int
     damaged_slide_count: int
-    """Slides that were damaged in the store already: they are not served after a restore."""
+    """Slides that were already damaged in the store; they are not served after a restore."""
     size_bytes: int
     """Of the database."""
     sha256: str
@@ -66,23 +66,23 @@ class Snapshot:
 
 
 class Snapshots:
-    """A folder of snapshots, made where it is missing."""
+    """A folder of snapshots; created if it is missing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @property
     def folder(self) -> Path:
-        """Where they are."""
+        """The folder that holds them."""
         return self._folder
 
     def create(self, store: Store) -> Snapshot:
         """Copy a store while it is in use, check the copy, and only then give it its name.
 
         Raises:
-            DamagedStoreError: The store itself is broken; no snapshot is left.
-            StoreFullError: There is no space for it; nothing is left of it.
-            StoreInUseError: Another process makes one.
+            DamagedStoreError: The store itself is broken; no snapshot is made.
+            StoreFullError: There is no space for the snapshot; nothing is left of it.
+            StoreInUseError: Another process is making or removing snapshots.
         """
         with os_errors(self._folder), self._locked():
             self._sweep()
@@ -120,33 +120,33 @@ class Snapshots:
     def remove_old(self, keep: Snapshot, keep_count: int) -> list[str]:
         """Remove the oldest snapshots.
 
-        Damaged ones neither count nor go, and neither does what is no snapshot, or one whose folder
-        was given another name.
+        Damaged snapshots, renamed ones and anything else in the folder are neither counted nor
+        removed.
 
         Args:
-            keep: The one that was made last, of which every byte was looked at. It stays, whatever
-                the clock says of it.
-            keep_count: How many stay, this one among them.
+            keep: The latest snapshot, of which every byte was checked. It stays, even if the clock
+                makes it look older than others.
+            keep_count: How many snapshots stay, including ``keep``.
 
         Returns:
-            The names of those that were removed, oldest first.
+            The names of the removed snapshots, oldest first.
 
         Raises:
-            StoreInUseError: Another process makes one.
-            StoreUnavailableError: One cannot be removed.
+            StoreInUseError: Another process is making or removing snapshots.
+            StoreUnavailableError: A snapshot cannot be removed.
         """
         with os_errors(self._folder), self._locked():
             others = [name for name in self.names() if name != keep.name and self._is_whole(name)]
             removed = others[max(keep_count - 1, 0) :][::-1]
             for name in removed:
-                # Gone in one step: what is left of a killed service is swept like a draft.
+                # Hidden in one step: if the service is killed, `_sweep` removes the rest.
                 draft = self._folder / f"{_DRAFT}{secrets.token_hex(4)}"
                 (self._folder / name).rename(draft)
                 shutil.rmtree(draft)
             return removed
 
     def _is_whole(self, name: str) -> bool:
-        """Whether a snapshot is one by its manifest, its size, and the name that it was given."""
+        """Whether a snapshot has a good manifest, the right size and its original name."""
         try:
             stated = self.read(name)
             found = (self._folder / name / FILE_NAME).stat()
@@ -155,7 +155,7 @@ class Snapshots:
         return (stated.name, stated.size_bytes) == (name, found.st_size)
 
     def names(self) -> list[str]:
-        """Return the names of what is there, damaged or not, newest first."""
+        """Return the names of all snapshots, damaged or not, newest first."""
         try:
             found = [entry.name for entry in self._folder.iterdir() if entry.is_dir()]
         except FileNotFoundError:
@@ -165,20 +165,20 @@ class Snapshots:
         return sorted((name for name in found if not name.startswith(".")), reverse=True)
 
     def read(self, name: str) -> Snapshot:
-        """Return what a snapshot's manifest says; its database is not looked at.
+        """Return the content of a snapshot's manifest; the database is not read.
 
         Raises:
-            SnapshotNotFoundError: There is none of that name.
+            SnapshotNotFoundError: There is no snapshot of that name.
             DamagedSnapshotError: Its manifest is broken.
         """
         return read_snapshot(self._path(name))
 
     def check(self, name: str) -> Snapshot:
-        """Look at every byte of a snapshot. Raises as `read` does."""
+        """Check every byte of a snapshot. Raises as `read` does."""
         return check_snapshot(self._path(name))
 
     def newest_good(self) -> Snapshot | None:
-        """Return the newest snapshot that can be restored, every byte looked at."""
+        """Return the newest snapshot that can be restored; every byte is checked."""
         for name in self.names():
             with contextlib.suppress(DamagedSnapshotError, NewerSchemaError):
                 return self.check(name)
@@ -199,13 +199,13 @@ class Snapshots:
             lock.release()
 
     def _sweep(self) -> None:
-        """Remove what killed services left behind: under the lock nobody else has a draft."""
+        """Remove what killed services left behind; under the lock nobody else has a draft."""
         for draft in self._folder.glob(f"{_DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)
 
 
 def read_snapshot(folder: Path) -> Snapshot:
-    """Return what a snapshot's manifest says; its database is not looked at.
+    """Return the content of a snapshot's manifest; the database is not read.
 
     Raises:
         SnapshotNotFoundError: There is no such folder.
@@ -229,11 +229,11 @@ def read_snapshot(folder: Path) -> Snapshot:
 
 
 def check_snapshot(folder: Path) -> Snapshot:
-    """Look at every byte of a snapshot: that it is what was written, and a sound store.
+    """Check every byte of a snapshot: it must be what was written, and an intact store.
 
     Raises:
         SnapshotNotFoundError: There is no such folder.
-        DamagedSnapshotError: It is broken.
+        DamagedSnapshotError: The snapshot is broken.
         NewerSchemaError: A newer version of the service wrote it.
     """
     snapshot = read_snapshot(folder)
@@ -260,24 +260,24 @@ def check_snapshot(folder: Path) -> Snapshot:
 def restore_snapshot(
     snapshot: Path, folder: Path, *, progress: Callable[[int], None] = lambda _: None
 ) -> Snapshot:
-    """Make a store of a snapshot.
+    """Make a store from a snapshot.
 
     Args:
-        snapshot: Its folder. It is looked at byte by byte first, and left as it is.
-        folder: Becomes the store; missing or empty.
-        progress: Is told of every so many bytes that were copied.
+        snapshot: Its folder. Every byte is checked first; the snapshot is not changed.
+        folder: Folder of the new store; missing or empty.
+        progress: Called with the number of bytes of each copied part.
 
     Raises:
         SnapshotNotFoundError, DamagedSnapshotError, NewerSchemaError: It cannot be restored.
-        FolderNotEmptyError: The folder holds something.
-        StoreFullError: There is no space for it; the folder holds no store.
+        FolderNotEmptyError: The folder is not empty.
+        StoreFullError: There is no space for the store; the folder holds none.
     """
     checked = check_snapshot(snapshot)
     with os_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FolderLock(folder)
         try:
-            # Of an earlier attempt that was cut off nothing but these is left.
+            # An earlier attempt that was interrupted leaves only these files.
             draft = folder / f".{FILE_NAME}.draft"
             foreign = sorted(
                 entry.name
@@ -350,7 +350,7 @@ def _manifest(snapshot: Snapshot) -> bytes:
 
 
 def _digest(stated: dict[str, Any]) -> str:
-    """SHA-256 of a manifest's content, however it is laid out."""
+    """SHA-256 of a manifest's content, independent of its layout."""
     text = json.dumps(stated, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,6 +1,6 @@
 """The embedded store: one SQLite file in write-ahead mode."""
 
-# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+# ruff: noqa: S608 -- only constants of this package are put into statements; values are bound
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ _SLIDES_A_CHUNK = 256  # of 60 patches each: about 2 MiB at a time
 
 
 class SqliteStore:
-    """A `Store` in a folder of its own; see there for what each method promises."""
+    """A `Store` in a folder of its own; `Store` says what each method guarantees."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     @classmethod
     def open(cls, folder: Path, *, synchronous: Literal["full", "normal"] = "full") -> Self:
-        """Open the store of a folder, making both where they are missing.
+        """Open the store in a folder; create the folder and the store if they are missing.
 
         Args:
             folder: Holds the database and its lock.
-            synchronous: ``full``: what is acknowledged survives a power cut. ``normal``: only a
-                crash of the process.
+            synchronous: ``full``: an acknowledged change survives a power cut. ``normal``: it
+                survives only a crash of the process.
 
         Raises:
             StoreInUseError: Another process has it open.
@@ -98,7 +98,7 @@ class SqliteStore:
         self.close()
 
     def close(self) -> None:
-        """Give the store free for another service."""
+        """Release the store for another service."""
         self._connections.close()
 
     # Collections
@@ -132,7 +132,7 @@ class SqliteStore:
     def update_collection(
         self, name: str, *, display_name: str | None = None, description: str | None = None
     ) -> CollectionRecord:
-        """Change what is given and leave what is None."""
+        """Change the given values; None keeps a value."""
         with self._connections.write() as connection:
             found = require_collection(connection, name)
             old = found.record
@@ -165,7 +165,7 @@ class SqliteStore:
     def adopt_draft(
         self, collection: str, keep: Collection[str]
     ) -> tuple[CollectionRecord, list[SlideRecord]]:
-        """Put a draft in its collection's place, all of it or nothing."""
+        """Replace a collection by its draft, all of it or nothing."""
         with self._connections.write(erase=True) as connection:
             return adopt_draft(connection, collection, keep)
 
@@ -242,7 +242,7 @@ class SqliteStore:
     def iter_slides(
         self, collection: str, *, damaged: Callable[[DamagedSlideError], None] | None = None
     ) -> Iterator[StoredSlide]:
-        """Go through all slides with their arrays, a few in memory at a time."""
+        """Iterate over all slides with their arrays, a few in memory at a time."""
         after = 0
         while True:
             with self._connections.read() as connection:
@@ -270,7 +270,7 @@ class SqliteStore:
         label: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> SlideRecord:
-        """Change what is given and leave what is None; the number stays."""
+        """Change the given values; None keeps a value. The number stays."""
         with self._connections.write() as connection:
             old = require_slide(connection, collection, slide_id)
             facts = dataclasses.replace(
@@ -290,7 +290,7 @@ class SqliteStore:
         return slide_record(collection, (old.number, *row))
 
     def delete_slide(self, collection: str, slide_id: str) -> SlideRecord:
-        """Delete one slide, off the disk and not only out of sight."""
+        """Delete one slide; its data is overwritten on the disk."""
         with self._connections.write(erase=True, frees=True) as connection:
             record = require_slide(connection, collection, slide_id, checked=False)
             delete_slides(connection, [record])
@@ -300,7 +300,7 @@ class SqliteStore:
     def delete_patient(
         self, patient_id: str, *, collection: str | None = None
     ) -> list[SlideRecord]:
-        """Delete every slide of a patient, off the disk and not only out of sight."""
+        """Delete every slide of a patient; their data is overwritten on the disk."""
         if not patient_id:
             raise ValueError(
                 "patient_id must not be empty: slides without one are not one person's"
@@ -337,7 +337,7 @@ class SqliteStore:
     def patch_pictures(
         self, collection: str, slide_id: str, indices: Sequence[int], *, most_bytes: int
     ) -> dict[int, Picture]:
-        """Return those patches' pictures that are kept, up to the first that is too much."""
+        """Return the stored pictures of these patches, until they exceed ``most_bytes``."""
         wanted = [index for index in indices if index >= 0]
         return self._pictures(collection, slide_id, wanted, most_bytes)
 
@@ -362,18 +362,18 @@ class SqliteStore:
     # Copies
 
     def copy_to(self, file: Path) -> None:
-        """Write a copy of the store as it is at this moment, while changes go on.
+        """Write a copy of the store at this moment, while changes continue.
 
         Args:
-            file: Does not exist yet. It is whole and on disk on return, and a database without
+            file: Does not exist yet. On return it is complete and on disk, and a database without
                 a log.
 
         Raises:
-            StoreFullError: There is no space for it.
+            StoreFullError: There is no space for the copy.
         """
         with self._connections.read() as connection:
-            # The first read fixes what the transaction sees: the copy need not begin again with
-            # every change.
+            # The first read fixes what the transaction sees, so the copy need not start again
+            # after every change.
             connection.execute("SELECT count(*) FROM changes").fetchone()
             copy_database(connection, file)
 

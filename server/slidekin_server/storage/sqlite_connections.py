@@ -33,7 +33,7 @@ class Connections:
         self._file = folder / FILE_NAME
         self._write_lock = threading.Lock()
         self._readers: collections.deque[sqlite3.Connection] = collections.deque()
-        # The last service may have ended between a deletion and the emptying of the log.
+        # The last service may have been killed between a deletion and the emptying of the log.
         self._erasure_pending = True
         self._closed = False
         self._reserve = Reserve(folder)
@@ -50,10 +50,10 @@ class Connections:
     def _open(self, synchronous: Literal["full", "normal"]) -> None:
         check_complete(self._file)
         is_new = not self._file.exists()
-        # Even a start needs some space, for the log's index.
+        # Even a start needs some space: for the log's index.
         self._reserve.lend()
         self._writer = self._connect()
-        # Deleted means gone: freed space is overwritten.
+        # Deleted data must be gone: freed space is overwritten.
         self._writer.execute("PRAGMA secure_delete = ON")
         self._writer.execute(f"PRAGMA synchronous = {synchronous}")
         self._writer.execute("PRAGMA foreign_keys = ON")
@@ -65,7 +65,7 @@ class Connections:
             failpoint(Failpoint.STORE_CREATED)
         self._identity = _identity(self._file)
         failpoint(Failpoint.STORE_OPENED)
-        # Reading makes the log's file where there is none.
+        # Reading creates the log's file if there is none.
         self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._empty_log()
         mark(self._file, in_use=True)
@@ -73,10 +73,10 @@ class Connections:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state of the store, beside any writer.
+        """A transaction that sees one state of the store, while others may write.
 
-        Fetch all rows at once: a cursor left half-way, if only by the traceback of an error that
-        someone remembers, holds on to that state past the end of the transaction.
+        Fetch all rows at once: an unfinished cursor, even one that only the traceback of a kept
+        error refers to, holds on to that state past the end of the transaction.
         """
         with self._translated():
             self._require_open()
@@ -95,11 +95,11 @@ class Connections:
 
     @contextlib.contextmanager
     def write(self, *, erase: bool = False, frees: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction that changes the store: on disk when the block is left, or not at all.
+        """A transaction that changes the store: on disk when the block ends, or not at all.
 
         Args:
-            erase: What is deleted must also leave the write-ahead log.
-            frees: It only deletes: on a full disk it may use the space kept back.
+            erase: Also remove deleted data from the write-ahead log.
+            frees: The transaction only deletes: on a full disk it may use the reserved space.
         """
         with self._write_lock, self._translated():
             self._require_open()
@@ -127,7 +127,7 @@ class Connections:
             if self._closed:
                 return
             self._closed = True
-            # First the mark: with the log gone, one that asks for it would refuse the next start.
+            # The mark first: once the log is gone, a mark that requires it refuses the next start.
             mark(self._file, in_use=False)
             while self._readers:
                 self._readers.pop().close()
@@ -141,21 +141,21 @@ class Connections:
             raise StoreUnavailableError(self._file, "it was closed")
 
     def _require_in_place(self) -> None:
-        # A file that was moved or deleted takes changes for as long as it is open, and keeps none.
+        # A moved or deleted file accepts changes while it is open, and they are lost afterwards.
         if _identity(self._file) != self._identity:
             raise StoreUnavailableError(self._file, "it was moved, deleted or replaced")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        # Damaged text must reach the checksum instead of failing on the way.
+        # Damaged text must reach the checksum instead of failing earlier.
         connection.text_factory = lenient_text
         return connection
 
     def _empty_log(self) -> None:
-        """Write the log back and cut it to nothing; readers may put it off to the next write.
+        """Write the log back and truncate it; readers may delay that until the next write.
 
-        The change itself is on disk by now, so that a failure here must not look like one of it.
+        The change itself is already on disk, so a failure here must not look like its failure.
         """
         with contextlib.suppress(sqlite3.Error):
             busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -168,7 +168,7 @@ class Connections:
             try:
                 yield
             except sqlite3.IntegrityError:
-                raise  # a broken rule of our own tables: a bug, not the disk
+                raise  # a violated constraint of our own tables: a bug, not the disk
             except sqlite3.Error as error:
                 raise translation(error, self._file) from error
 
@@ -189,19 +189,19 @@ def os_errors(file: Path) -> Iterator[None]:
 
 
 def _identity(file: Path) -> tuple[int, int]:
-    """What tells a file from another one of its name."""
+    """What distinguishes a file from another one of the same name."""
     found = file.stat()
     return found.st_dev, found.st_ino
 
 
 def lenient_text(data: bytes) -> str:
-    """Return text whatever its bytes are, for checksums to judge."""
+    """Decode any bytes as text, so that checksums can judge them."""
     return data.decode(errors="replace")
 
 
 def translation(error: sqlite3.Error, file: Path) -> StorageError:
     """Return the store's error for one of SQLite's."""
-    # The low byte is the kind of error, the rest its details.
+    # The low byte is the kind of error; the rest are details.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFullError(file)

@@ -1,6 +1,6 @@
-"""Copies of a SQLite store, and what can be said of one without serving it."""
+"""Copies of a SQLite store, and checks of a store that is not being served."""
 
-# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+# ruff: noqa: S608 -- only constants of this package are put into statements; values are bound
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SLIDES_A_CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a store holds, every slide's checksums looked at."""
+    """What a store holds, after every slide's checksums were checked."""
 
     schema: int
     sequence: int
-    """Of the latest change it holds."""
+    """Of the latest change that it holds."""
     collection_count: int
     slide_count: int
     """Damaged ones included."""
@@ -44,12 +44,12 @@ def copy_database(source: sqlite3.Connection, file: Path) -> None:
     """Copy the state that an open read transaction sees into a new file, durably.
 
     Raises:
-        StoreFullError: There is no space for it.
+        StoreFullError: There is no space for the copy.
     """
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as target:
-            # It is synced as a whole below, and thrown away where anything fails before.
+            # It is synced as a whole below, and deleted if anything fails before.
             target.execute("PRAGMA synchronous = OFF")
             source.backup(
                 target,
@@ -65,10 +65,10 @@ def copy_database(source: sqlite3.Connection, file: Path) -> None:
 
 
 def survey_file(file: Path) -> Survey:
-    """Look at every page and every slide of a database that nobody changes.
+    """Check every page and every slide of a database that nobody changes.
 
     Raises:
-        DamagedStoreError: It is broken as a database, or not ours.
+        DamagedStoreError: The database is broken, or not a store of slidekin.
         NewerSchemaError: A newer version of the service wrote it.
     """
     with _unchanging(file) as connection:

@@ -1,6 +1,6 @@
-"""A draft takes its collection's place: the statements, inside one transaction."""
+"""The statements by which a draft replaces its collection, inside one transaction."""
 
-# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+# ruff: noqa: S608 -- only constants of this package are put into statements; values are bound
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def adopt_draft(
 
 
 def _slides(connection: sqlite3.Connection, collection: HeldCollection) -> list[SlideRecord]:
-    # What goes may be damaged; what stays is checked where it is taken over.
+    # Slides that are deleted may be damaged; those that stay are checked in `_take_over`.
     return select_slides(connection, collection, "1", checked=False)
 
 
 def _take_over(
     connection: sqlite3.Connection, held: HeldCollection, before: SlideRecord, number: int
 ) -> SlideRecord:
-    """Put the draft's slide of this number in the place of the collection's.
+    """Replace the collection's slide by the draft's slide of this number.
 
-    Label and attributes may have changed since it was encoded: the collection's count.
+    Label and attributes may have changed since it was encoded; those of the collection are kept.
     """
     (checked,) = select_slides(connection, held, "s.number = ?", before.number)
     (digest, patch_count) = connection.execute(

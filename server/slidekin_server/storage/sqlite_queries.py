@@ -1,6 +1,6 @@
-"""The statements that several methods of the SQLite store share, each inside a transaction."""
+"""Statements that several methods of the SQLite store share; run them in a transaction."""
 
-# ruff: noqa: S608 -- what is put into statements are constants of this package; values are bound
+# ruff: noqa: S608 -- only constants of this package are put into statements; values are bound
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HeldCollection(NamedTuple):
 
 
 def marks(row: Sequence[object]) -> str:
-    """Place-holders for the values of a row."""
+    """Placeholders for the values of a row."""
     return ", ".join("?" * len(row))
 
 
@@ -86,11 +86,11 @@ def select_slides(
 
     Args:
         connection: Inside a transaction.
-        collection: Whose slides.
+        collection: The collection.
         condition: SQL over the row ``s``.
-        values: What is bound in it.
+        values: The values bound in it.
         limit: Most rows; -1: all.
-        checked: Refuse damaged slides. Deleting takes them as they are.
+        checked: Refuse damaged slides. Deletions leave it off.
 
     Raises:
         DamagedSlideError: A checksum is wrong.
@@ -126,7 +126,7 @@ def select_stored(
     *values: object,
     limit: int = -1,
 ) -> list[StoredSlide | DamagedSlideError]:
-    """Slides with their arrays, or what is wrong with them; arguments as `select_slides`."""
+    """Slides with their arrays, or the error of each damaged one; arguments as `select_slides`."""
     rows = connection.execute(
         f"SELECT {SLIDE_COLUMNS}, {CODES_COLUMNS} FROM slides s LEFT JOIN codes c USING (number) "
         f"WHERE s.collection_id = ? AND {condition} ORDER BY s.number LIMIT ?",
@@ -143,7 +143,7 @@ def select_stored(
 
 
 def insert_pictures(connection: sqlite3.Connection, number: int, pictures: Pictures) -> None:
-    """Keep the pictures of a slide."""
+    """Store the pictures of a slide."""
     named = dict(pictures.patches)
     if pictures.slide:
         named[SLIDE_PICTURE] = pictures.slide
@@ -162,7 +162,7 @@ def delete_from_draft(connection: sqlite3.Connection, collection: str, slide_id:
 
 
 def delete_slides(connection: sqlite3.Connection, slides: Sequence[SlideRecord]) -> None:
-    """Delete slides with all that belongs to them."""
+    """Delete slides with everything that belongs to them."""
     for slide in slides:
         connection.execute("DELETE FROM slides WHERE number = ?", (slide.number,))
         log_change(connection, ChangeKind.SLIDE_DELETED, slide.collection, slide.number)

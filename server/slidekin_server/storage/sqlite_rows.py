@@ -1,4 +1,4 @@
-"""Records to rows of the SQLite store and back, with the checks on what was read."""
+"""Records to rows of the SQLite store and back, with checks of what was read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slidekin_server.storage.records import CollectionRecord, SlideFacts, SlideR
 COLLECTION_COLUMNS = (
     "name, fingerprint, texture_bits, hamming_threshold_bits, display_name, description, created_us"
 )
-# What the checksum covers, in the order in which it does.
+# The columns that the checksum covers, in its order.
 FACT_COLUMNS = (
     "slide_id, patient_id, label, attributes, width_px, height_px, mpp, patch_size_px, "
     "source_digest, content_digest, patch_count, created_us"
@@ -22,7 +22,7 @@ SLIDE_COLUMNS = f"s.number, {FACT_COLUMNS}, s.checksum"
 CODES_COLUMNS = "c.keys, c.textures, c.xy, c.checksum"
 
 Row = tuple[Any, ...]
-"""What SQLite gives or takes; the columns say the types."""
+"""What SQLite returns or accepts; the columns give the types."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the SQLite store, and which files are ours."""
+"""Tables of the SQLite store, and the check that a file is a store of slidekin."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from slidekin_server.storage.errors import DamagedStoreError, NewerSchemaError
 
 FILE_NAME = "slidekin.sqlite3"
 APPLICATION_ID = 0x534C4944
-"""Marks the file as a store of slidekin ("SLID"), so that no other database is taken for one."""
+"""Marks the file as a store of slidekin ("SLID"), so that other databases are not mistaken for
+one."""
 SCHEMA = 1
 SLIDE_PICTURE = -1
-"""Stands where a picture shows the whole slide instead of a patch."""
+"""The patch index of a picture that shows the whole slide."""
 
-# The arrays lie apart from the facts, so that listing slides does not read past them.
+# The arrays are stored apart from the facts, so that listing slides does not read them.
 _TABLES = """
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -74,7 +75,7 @@ CREATE TABLE changes (
 
 
 def prepare(connection: sqlite3.Connection, file: Path) -> None:
-    """Create the tables in a new file; refuse a file that is not ours or too new.
+    """Create the tables in a new file; refuse a file that is not a store, or too new.
 
     Raises:
         DamagedStoreError: The file is some other database.
@@ -93,7 +94,7 @@ def prepare(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def require_ours(connection: sqlite3.Connection, file: Path) -> None:
-    """Refuse a file that is not ours or too new. Raises as `prepare` does."""
+    """Refuse a file that is not a store, or too new. Raises as `prepare` does."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:

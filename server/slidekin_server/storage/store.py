@@ -1,4 +1,4 @@
-"""What the service asks of a store."""
+"""The interface of a store."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from slidekin_server.values import PatchCodes
 class Store(Protocol):
     """Collections and their slides, on disk.
 
-    When a method that changes something returns, the change is on disk; where it raises, nothing
-    has changed. Methods block: call them from a thread; any number of threads may. Order is order
-    of insertion, which is that of slide numbers. Every method may raise `StoreUnavailableError`
-    and `DamagedStoreError`, those that change something `StoreFullError` and
-    `StoreReadOnlyError` too.
+    When a method that changes something returns, the change is on disk; if it raises, nothing has
+    changed. Methods block and may be called from any number of threads. Slides are in order of
+    insertion, which is the order of their numbers. Every method may raise `StoreUnavailableError`
+    and `DamagedStoreError`; those that change something may also raise `StoreFullError` and
+    `StoreReadOnlyError`.
     """
 
     def create_collection(self, collection: CollectionRecord) -> CollectionRecord:
         """Create an empty collection.
 
         Raises:
-            CollectionExistsError: One of that name is held, equal or not.
+            CollectionExistsError: A collection of that name exists, equal or not.
         """
 
     def get_collection(self, name: str) -> CollectionRecord:
         """Return one collection.
 
         Raises:
-            CollectionNotFoundError: There is none.
+            CollectionNotFoundError: There is no such collection.
         """
 
     def list_collections(self) -> list[CollectionRecord]:
@@ -51,20 +51,20 @@ class Store(Protocol):
     def update_collection(
         self, name: str, *, display_name: str | None = None, description: str | None = None
     ) -> CollectionRecord:
-        """Change what is given and leave what is None.
+        """Change the given values; None keeps a value.
 
         Raises:
-            CollectionNotFoundError: There is none.
+            CollectionNotFoundError: There is no such collection.
         """
 
     def delete_collection(self, name: str, *, force: bool = False) -> list[SlideRecord]:
-        """Delete a collection, with ``force`` its slides too, and its draft with it.
+        """Delete a collection and its draft; with ``force``, also its slides.
 
         Returns:
             The slides that were deleted with it.
 
         Raises:
-            CollectionNotFoundError: There is none.
+            CollectionNotFoundError: There is no such collection.
             CollectionNotEmptyError: It holds slides and ``force`` is not set.
         """
 
@@ -73,8 +73,8 @@ class Store(Protocol):
     ) -> tuple[CollectionRecord, list[SlideRecord]]:
         """Give a collection the model and the codes of its draft, all of it or nothing.
 
-        The draft, whose name is `draft_name`, is gone afterwards. Slides keep their facts, their
-        pictures and the time they were added; their numbers are those they had in the draft.
+        The draft, whose name is `draft_name`, no longer exists afterwards. Slides keep their facts,
+        their pictures and the time they were added; they get their numbers in the draft.
 
         Args:
             collection: The collection.
@@ -86,7 +86,7 @@ class Store(Protocol):
 
         Raises:
             CollectionNotFoundError: There is no such collection, or it has no draft.
-            DamagedSlideError: What is on disk of a slide that stays is not what was written.
+            DamagedSlideError: A checksum of a slide that stays is wrong.
         """
 
     def add_slide(
@@ -100,14 +100,14 @@ class Store(Protocol):
     ) -> AddedSlide:
         """Add a slide, all of it or nothing.
 
-        With ``replace`` a slide of the same name goes in the same step; the new one has a new
-        number and stands last. What a draft held of the old one goes with it.
+        With ``replace``, a slide of the same name is deleted in the same step, also from a draft.
+        The new slide has a new number and comes last.
 
         Raises:
-            CollectionNotFoundError: There is none.
-            SlideExistsError: A slide of that name is held and ``replace`` is not set.
-            ValueError: The arrays do not belong together, or their textures are not as wide as
-                the collection's.
+            CollectionNotFoundError: There is no such collection.
+            SlideExistsError: A slide of that name exists and ``replace`` is not set.
+            ValueError: The arrays do not fit together, or their textures are not as wide as the
+                collection's.
         """
 
     def get_slide(self, collection: str, slide_id: str) -> SlideRecord:
@@ -116,7 +116,7 @@ class Store(Protocol):
         Raises:
             CollectionNotFoundError: There is no such collection.
             SlideNotFoundError: It holds no such slide.
-            DamagedSlideError: What is on disk is not what was written.
+            DamagedSlideError: A checksum is wrong.
         """
 
     def load_slide(self, collection: str, slide_id: str) -> StoredSlide:
@@ -129,20 +129,20 @@ class Store(Protocol):
 
         Raises:
             CollectionNotFoundError: There is no such collection.
-            DamagedSlideError: What is on disk is not what was written.
+            DamagedSlideError: A checksum is wrong.
         """
 
     def iter_slides(
         self, collection: str, *, damaged: Callable[[DamagedSlideError], None] | None = None
     ) -> Iterator[StoredSlide]:
-        """Go through all slides with their arrays, a few in memory at a time.
+        """Iterate over all slides with their arrays, a few in memory at a time.
 
-        Slides added or deleted meanwhile may be seen or not. Raises as `list_slides` does.
+        Slides added or deleted in the meantime may or may not be seen. Raises as `list_slides`.
 
         Args:
-            collection: Whose slides.
-            damaged: Is told of each damaged slide, which is then passed over; None: the first one
-                is raised.
+            collection: The collection.
+            damaged: Called with the error of each damaged slide, which is then skipped; None: the
+                first error is raised.
         """
 
     def update_slide(
@@ -153,10 +153,10 @@ class Store(Protocol):
         label: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> SlideRecord:
-        """Change what is given and leave what is None; the number stays. Raises as `get_slide`."""
+        """Change the given values; None keeps a value. The number stays. Raises as `get_slide`."""
 
     def delete_slide(self, collection: str, slide_id: str) -> SlideRecord:
-        """Delete one slide, off the disk and not only out of sight.
+        """Delete one slide; its data is overwritten on the disk.
 
         Returns:
             What was deleted.
@@ -169,14 +169,14 @@ class Store(Protocol):
     def delete_patient(
         self, patient_id: str, *, collection: str | None = None
     ) -> list[SlideRecord]:
-        """Delete every slide of a patient, off the disk and not only out of sight.
+        """Delete every slide of a patient; their data is overwritten on the disk.
 
         Args:
             patient_id: The patient; not empty.
             collection: Only in this collection and its draft; None: in all.
 
         Returns:
-            What was deleted, by number, drafts included.
+            The deleted slides, by number, including those of drafts.
 
         Raises:
             CollectionNotFoundError: There is no such collection.
@@ -184,25 +184,25 @@ class Store(Protocol):
         """
 
     def slide_picture(self, collection: str, slide_id: str) -> Picture | None:
-        """Return the picture of the whole slide, if one is kept. Raises as `delete_slide` does."""
+        """Return the picture of the whole slide, if there is one. Raises as `delete_slide`."""
 
     def patch_pictures(
         self, collection: str, slide_id: str, indices: Sequence[int], *, most_bytes: int
     ) -> dict[int, Picture]:
-        """Return those patches' pictures that are kept. Raises as `delete_slide` does.
+        """Return the stored pictures of these patches. Raises as `delete_slide` does.
 
-        Reading ends with the first that makes them more than ``most_bytes``.
+        Reading ends with the first picture that makes them exceed ``most_bytes``.
         """
 
     def copy_to(self, file: Path) -> None:
-        """Write a copy of the store as it is at this moment, while changes go on.
+        """Write a copy of the store at this moment, while changes continue.
 
         Args:
-            file: Does not exist yet; whole and on disk on return.
+            file: Does not exist yet; complete and on disk on return.
         """
 
     def count_slides(self) -> int:
-        """Return how many slides all collections hold, drafts left out."""
+        """Return how many slides all collections hold, without drafts."""
 
     def last_sequence(self) -> int:
         """Return the sequence number of the latest change; 0 before the first."""
@@ -211,4 +211,4 @@ class Store(Protocol):
         """Return up to ``limit`` changes after a sequence number, in order."""
 
     def close(self) -> None:
-        """Give the store free for another service."""
+        """Release the store for another service."""

@@ -1,1 +1,1 @@
-"""Who may call what: identities, keys, tokens, certificates, roles, and the record of it."""
+"""Who may call what: identities, keys, tokens, certificates, roles, and the audit log."""

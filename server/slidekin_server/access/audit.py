@@ -1,8 +1,8 @@
-"""The audit log: one line for each call, written by a thread of its own.
+"""The audit log: one line for each call, written by its own thread.
 
-A call never waits for it. Where the disk is full or away, lines wait in memory, are written as soon
-as that is possible again, and past a bound are lost, which the log itself then says. Whether calls
-are taken meanwhile is for the settings to say.
+A call never waits for it. If the disk is full or missing, lines wait in memory and are written as
+soon as possible. Lines beyond a bound are lost, and the log then records the loss. The settings say
+whether calls are accepted in the meantime.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = get_logger(__name__)
 
 
 class AuditUnavailableError(AccessError):
-    """Calls are not taken, since what they do could not be recorded."""
+    """Calls are refused, because they could not be recorded."""
 
     retry_after_s = 5.0
 
@@ -40,16 +40,16 @@ class AuditUnavailableError(AccessError):
 
 
 class AuditLog:
-    """Takes entries from the event loop and has a thread write them.
+    """Takes entries from the event loop and writes them in a thread.
 
     Args:
-        file: Where to.
-        pseudonyms: Make hashes of patients and slides.
-        metrics: Told of trouble.
-        refuse: Take no calls while lines cannot be written.
+        file: The file to write to.
+        pseudonyms: Hashes the names of patients and slides.
+        metrics: The metrics that count failures.
+        refuse: Refuse calls while lines cannot be written.
 
     Raises:
-        OSError: The file cannot be written now, at the start.
+        OSError: The file cannot be written at the start.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class AuditLog:
         self._thread.start()
 
     def check(self) -> None:
-        """Refuse where calls must not go unrecorded and could not be recorded now.
+        """Refuse if calls must be recorded and cannot be recorded now.
 
         Raises:
-            AuditUnavailableError: So it is.
+            AuditUnavailableError: Calls cannot be recorded now.
         """
         if self._refuse and self._failing:
             raise AuditUnavailableError
 
     def write(self, facts: Mapping[str, object]) -> None:
-        """Have an entry written; patients and slides among its facts as hashes."""
+        """Queue an entry for writing; names of patients and slides are hashed."""
         entry = dict(facts)
         for kind in (PATIENT, SLIDE):
             if entry.get(kind):
@@ -94,7 +94,7 @@ class AuditLog:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what waits, as far as that is possible in a few seconds."""
+        """Write the waiting lines, as far as that is possible in a few seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -123,7 +123,7 @@ class AuditLog:
                 self._lost -= lost
 
     def _batch(self) -> list[bytes]:
-        """Return the first of those that wait: at least one, and no more than a file takes."""
+        """Return the first waiting lines: at least one, and no more than fit into a file."""
         room = min(_BATCH_BYTES, self._file.max_bytes // 2)
         batch: list[bytes] = []
         for line in self._waiting:
@@ -136,7 +136,7 @@ class AuditLog:
     def _written(self, batch: list[bytes], lost: int) -> bool:
         gap = [_line({"event": "entries lost", "count": lost})] if lost else []
         try:
-            # What was lost came after what waits.
+            # The lost lines came after the waiting ones.
             self._file.append([*batch, *gap])
         except OSError as error:
             if not self._failing:

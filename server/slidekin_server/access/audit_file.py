@@ -1,4 +1,4 @@
-"""A file of lines that grows at its end, is rotated, and never holds half a line."""
+"""An append-only file of lines that is rotated and never holds half a line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 class RotatedFile:
     """Lines in ``path``; older ones in ``path.1`` (the newest of them), ``path.2`` ...
 
-    It is opened anew for every write, so that it may be moved away by others. Python's own
-    rotating handler leaves half a line behind when the disk is full, and goes on behind it.
+    It is opened anew for every write, so that others may move it away. Python's own rotating
+    handler leaves half a line when the disk is full, and then appends to it.
 
     Args:
-        path: The file; its folder is there.
-        max_bytes: Size from which on a new one is begun.
-        files: How many are kept, the one that is written among them.
+        path: The file; its folder must exist.
+        max_bytes: Size at which a new file is begun.
+        files: How many files are kept, including the current one.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, files: int) -> None:
@@ -26,7 +26,7 @@ class RotatedFile:
         self._files = files
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write lines, all or none of them, and have them reach the disk.
+        """Write and sync lines, all or none of them.
 
         Raises:
             OSError: They cannot be written.

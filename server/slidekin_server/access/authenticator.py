@@ -1,4 +1,4 @@
-"""Who a call is from, and what they may do."""
+"""Identifies the caller of a call, and what they may do."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _CLAIMS = {
     "common_name": "x509_common_name",
     "alternative_name": "x509_subject_alternative_name",
 }
-"""How gRPC calls a certificate's names, by how the settings do."""
+"""gRPC's terms for a certificate's names, by the terms of the settings."""
 
 Peer = Mapping[str, Iterable[bytes]]
-"""What gRPC says of the other end of a connection."""
+"""What gRPC tells about the other end of a connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who calls."""
+    """A caller."""
 
     identity: str
     """``anonymous``, or kind and name: ``key:lab``, ``cert:scanner-3``, ``oidc:jane``."""
@@ -32,29 +32,29 @@ class Principal:
 
 
 class Open:
-    """Asks nobody: everybody may do everything."""
+    """No authentication: everybody may do everything."""
 
     async def identify(
         self,
         metadata: Sequence[tuple[str, str | bytes]],  # noqa: ARG002
         peer: Peer,  # noqa: ARG002
     ) -> Principal:
-        """Return the one that all callers are."""
+        """Return the principal that stands for every caller."""
         return Principal(ANONYMOUS, EVERYTHING)
 
 
 class Authenticator:
-    """Tells callers apart by what they show: an API key, a token, a client certificate.
+    """Identifies callers by an API key, a token or a client certificate.
 
-    A key or a token counts before a certificate: it was chosen for the call, while a certificate
-    belongs to the connection, which a proxy may have made.
+    A key or a token takes precedence over a certificate: it was chosen for the call, while a
+    certificate belongs to the connection, which a proxy may have made.
 
     Args:
         keys: API keys.
         tokens: Checks bearer tokens; None: none are accepted.
-        certificates: Whether connections show certificates.
-        certificate_name: ``common_name`` or ``alternative_name``: which name of it counts.
-        granted: Roles beside those of the API keys.
+        certificates: Whether connections use client certificates.
+        certificate_name: ``common_name`` or ``alternative_name``: which of its names is used.
+        granted: Roles in addition to those of the API keys.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Authenticator:
         self._claim = _CLAIMS[certificate_name]
 
     async def identify(self, metadata: Sequence[tuple[str, str | bytes]], peer: Peer) -> Principal:
-        """Return who a call is from.
+        """Return the caller of a call.
 
         Raises:
-            UnauthenticatedError: They did not show it, or what they show is not right.
-            IdentityProviderError: Whether it is right cannot be told now.
+            UnauthenticatedError: The call has no credentials, or they are not valid.
+            IdentityProviderError: The credentials cannot be checked now.
         """
         shown = _shown(metadata)
         if shown is not None:
@@ -105,7 +105,7 @@ class Authenticator:
         )
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for requests in progress."""
         if self._tokens is not None:
             await self._tokens.close()
 
@@ -124,7 +124,7 @@ def _shown(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
     """Return the credential that a call carries.
 
     Raises:
-        UnauthenticatedError: It carries several, or something else.
+        UnauthenticatedError: It carries several, or one of an unknown form.
     """
     stated = [value for name, value in metadata if name == "authorization"]
     if not stated:

@@ -26,22 +26,22 @@ CLIENT_CA: Final = "client_ca"
 _log = get_logger(__name__)
 
 OnExpiry = Callable[[str, float], None]
-"""Told which certificate (`SERVER`, `CLIENT_CA`) is valid until when, in seconds since 1970."""
+"""Called with a certificate (`SERVER`, `CLIENT_CA`) and its expiry, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where the certificates are, as PEM."""
+    """The files of the certificates, as PEM."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
-    """Set: clients must have a certificate of one of these."""
+    """If set, clients must have a certificate issued by one of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What the files hold."""
+    """The content of the files."""
 
     certificate: bytes
     key: bytes
@@ -56,11 +56,11 @@ class _Content:
 class Certificates:
     """The certificates in use.
 
-    Connections that stand keep the certificate they were made with; new ones get the newest.
+    Existing connections keep the certificate they were made with; new ones get the newest.
 
     Args:
-        files: Where they are.
-        on_expiry: Told of each certificate that comes into use.
+        files: Their files.
+        on_expiry: Called for each certificate that comes into use.
 
     Raises:
         AccessSetupError: They cannot be used; says which file and why.
@@ -78,7 +78,7 @@ class Certificates:
             _log.error("certificate has expired", problem=f"{self._expires:%Y-%m-%d %H:%M} UTC")
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return what a server listens with: each new connection takes what is in use then."""
+        """Return the server's credentials: each new connection uses the current certificates."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
             lambda: self._configuration,
@@ -86,7 +86,7 @@ class Certificates:
         )
 
     def refresh(self) -> None:
-        """Take in changed files where they can be used. Blocks; never raises."""
+        """Load changed files if they can be used. Blocks; never raises."""
         try:
             content = self._read()
             digest = content.digest
@@ -105,7 +105,7 @@ class Certificates:
         _log.info("certificates replaced")
 
     def _complain(self, trouble: str) -> None:
-        """Tell of trouble that lasts: certificate and key are seldom replaced in one step."""
+        """Report lasting trouble only: certificate and key are seldom replaced in one step."""
         if trouble != self._trouble:
             self._trouble, self._told = trouble, False
         elif not self._told:
@@ -137,7 +137,7 @@ def _bytes(file: Path) -> bytes:
 
 
 def _check(files: TlsFiles, content: _Content) -> dict[str, datetime]:
-    """Return until when each certificate is valid.
+    """Return the expiry of each certificate.
 
     Raises:
         AccessSetupError: They cannot be used.
@@ -155,7 +155,7 @@ def _check(files: TlsFiles, content: _Content) -> dict[str, datetime]:
         raise AccessSetupError(
             f"{files.key} is not the key of {files.certificate}: both must be replaced together"
         )
-    # A chain is valid as long as its shortest-lived part.
+    # A chain is valid only as long as its shortest-lived part.
     expires = {SERVER: min(one.not_valid_after_utc for one in chain)}
     if files.client_ca is not None and content.client_ca is not None:
         vouching = _chain(files.client_ca, content.client_ca)

@@ -1,4 +1,4 @@
-"""What goes wrong where callers are told apart."""
+"""Errors of authentication and authorisation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ class AccessError(Exception):
 
 
 class AccessSetupError(AccessError):
-    """A file or setting that access depends on cannot be used; says which and the cure."""
+    """A file or setting that access depends on cannot be used; names it and the cure."""
 
 
 class UnauthenticatedError(AccessError):
-    """The caller did not show who they are."""
+    """The caller did not prove who they are."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class UnauthenticatedError(AccessError):
 
 
 class IdentityProviderError(AccessError):
-    """Whether a token is right cannot be told now: its provider does not answer."""
+    """A token cannot be checked now: its provider does not answer."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)

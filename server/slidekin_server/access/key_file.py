@@ -1,8 +1,8 @@
-"""API keys as they are kept: their hashes in a file, which commands change and the service reads.
+"""The file of API keys: it holds their hashes; commands change it and the service reads it.
 
-A key is ``slidekin_ID_SECRET``. The secret has 256 random bits, so that its hash needs neither salt
-nor a slow function: those protect what people choose and others can guess. It is hashed with every
-call, and a slow function would offer strangers a cheap way to keep the service busy.
+A key is ``slidekin_ID_SECRET``. The secret has 256 random bits, so its hash needs neither salt nor
+a slow function: those protect passwords, which can be guessed. The service hashes a key with every
+call, and a slow function would give strangers a cheap way to keep the service busy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slidekin_server.access.private_files import private_folder, write_private
 from slidekin_server.access.roles import Grant, Role
 
 PREFIX = "slidekin_"
-"""Of every key: tells it from a token, and lets scanners find one that leaked."""
+"""Begins every key: distinguishes it from a token, and lets scanners find a leaked one."""
 
 _SCHEMA = 1
 _KEY = re.compile(rf"{PREFIX}([a-z2-7]{{8}})_([A-Za-z0-9_-]{{43}})\Z")
@@ -40,7 +40,7 @@ class StoredKey:
 
     key_id: str
     name: str
-    """Of the identity ``key:NAME``. Several keys may share it, while one replaces the other."""
+    """Of the identity ``key:NAME``. Several keys may share it while one replaces the other."""
     sha256: str
     """Of the whole key, in hex."""
     grants: tuple[Grant, ...]
@@ -49,7 +49,7 @@ class StoredKey:
     revoke_time: datetime | None = None
 
     def matches(self, key: str) -> bool:
-        """Whether this is the key's hash, in time that says nothing of it."""
+        """Whether this is the hash of a key; takes constant time."""
         return hmac.compare_digest(_hash(key), self.sha256)
 
     def state(self, now: datetime) -> str:
@@ -61,16 +61,16 @@ class StoredKey:
 
 
 def key_id(key: str) -> str | None:
-    """Return the public part of a key; None where the text is no key."""
+    """Return the public part of a key; None if the text is not a key."""
     found = _KEY.match(key)
     return found[1] if found else None
 
 
 class KeyFile:
-    """The file of keys in the folder of access.
+    """The file of keys in the access folder.
 
     Args:
-        folder: Made, for its owner alone, with the first key.
+        folder: Created with the first key, readable by its owner only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,10 +80,10 @@ class KeyFile:
     def create(
         self, name: str, grants: Sequence[Grant], *, expire_time: datetime | None = None
     ) -> tuple[StoredKey, str]:
-        """Add a key; return it and its text, which is not kept.
+        """Add a key; return it and its text, which is not stored.
 
         Raises:
-            AccessSetupError: The name cannot be one, or the file cannot be changed.
+            AccessSetupError: The name is not valid, or the file cannot be changed.
         """
         if not _NAME.match(name):
             raise AccessSetupError(
@@ -102,10 +102,10 @@ class KeyFile:
         return key, text
 
     def revoke(self, which: str) -> StoredKey:
-        """Revoke the key of an id, or the only active one of a name.
+        """Revoke the key with an id, or the only active one with a name.
 
         Raises:
-            AccessSetupError: There is none or several, or the file cannot be changed.
+            AccessSetupError: There is no such key or several, or the file cannot be changed.
         """
         with self._changing() as keys:
             now = datetime.now(UTC)
@@ -124,10 +124,10 @@ class KeyFile:
         return revoked
 
     def read(self) -> list[StoredKey]:
-        """Return all keys, oldest first; none where there is no file.
+        """Return all keys, oldest first; none if there is no file.
 
         Raises:
-            AccessSetupError: It cannot be read.
+            AccessSetupError: The file cannot be read.
         """
         try:
             return parse(self.path.read_bytes())
@@ -143,10 +143,10 @@ class KeyFile:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[StoredKey]]:
-        """Give the keys and write them back, one command at a time; in one step, or not at all."""
+        """Yield the keys and write them back in one step or not at all; one command at a time."""
         try:
             private_folder(self._folder)
-            # The folder itself is the lock: it is there for whoever may change what is in it.
+            # The folder itself is the lock: everybody who may change its content can open it.
             lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -166,7 +166,7 @@ def parse(content: bytes) -> list[StoredKey]:
     """Read the file's content.
 
     Raises:
-        ValueError: It is something else; says what.
+        ValueError: It is not a file of keys; says why.
     """
     try:
         stated = json.loads(content)

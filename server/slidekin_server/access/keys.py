@@ -1,4 +1,4 @@
-"""API keys while the service runs: who shows which, and when each was used last."""
+"""API keys in the running service: look-up, and the time of each key's last use."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _log = get_logger(__name__)
 
 
 class KeyRing:
-    """The keys that open the service.
+    """The keys that the service accepts.
 
-    Calls are looked up in memory. ``refresh`` brings in what commands changed, and writes down when
-    keys were used: at most every ten seconds, into a file of its own, so that the commands alone
-    change the keys.
+    Keys are looked up in memory. ``refresh`` loads what commands changed, and saves when keys were
+    used: at most every ten seconds, and to a separate file, so that only the commands change the
+    keys.
 
     Args:
-        folder: Of access.
+        folder: The access folder.
 
     Raises:
-        AccessSetupError: There are keys that cannot be read.
+        AccessSetupError: The file of keys cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,10 +39,11 @@ class KeyRing:
         self._keys = {key.key_id: key for key in self._file.read()}
 
     def find(self, text: str) -> StoredKey:
-        """Return the key that somebody shows.
+        """Return the stored key for the text of a key.
 
         Raises:
-            UnauthenticatedError: It opens nothing; says why to those who hold its secret only.
+            UnauthenticatedError: The key is not accepted. Only a caller with the right secret is
+                told why.
         """
         number = key_id(text)
         key = self._keys.get(number or "")
@@ -66,20 +67,20 @@ class KeyRing:
         return len(self._keys)
 
     def refresh(self) -> None:
-        """Bring in what commands changed; write down last uses. Blocks; never raises."""
+        """Load what commands changed; save the last uses. Blocks; never raises."""
         stamp = self._stamp()
         if stamp != self._seen:
             try:
                 self._keys = {key.key_id: key for key in self._file.read()}
                 _log.info("api keys read", count=len(self._keys))
             except AccessSetupError:
-                # Those that are known keep their doors: a torn file must not lock everybody out.
+                # The known keys stay valid: a damaged file must not lock everybody out.
                 _log.error("api keys unreadable", exc_info=True)
             self._seen = stamp
         self._use.save()
 
     def close(self) -> None:
-        """Write down last uses."""
+        """Save the last uses."""
         self._use.save(at_once=True)
 
     def _stamp(self) -> tuple[int, int, int] | None:
@@ -91,7 +92,7 @@ class KeyRing:
 
 
 class LastUse:
-    """When each key was used last; a file beside the keys, which only the service writes."""
+    """When each key was last used: a file beside the keys, written only by the service."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "keys-used.json"
@@ -101,7 +102,7 @@ class LastUse:
 
     @staticmethod
     def read(folder: Path) -> dict[str, str]:
-        """Return the times, in ISO 8601, by the keys' ids; none where there is nothing to read."""
+        """Return the times, in ISO 8601, by the keys' ids; none if there is nothing to read."""
         with contextlib.suppress(OSError, ValueError, RecursionError):
             stated = json.loads((folder / "keys-used.json").read_text(encoding="utf-8"))
             if isinstance(stated, Mapping):
@@ -109,12 +110,12 @@ class LastUse:
         return {}
 
     def note(self, number: str, time: datetime) -> None:
-        """Remember a use."""
+        """Record a use."""
         self._times[number] = time.isoformat(timespec="seconds")
         self._changed = True
 
     def save(self, *, at_once: bool = False) -> None:
-        """Write the times down where they changed and the last time is a while ago."""
+        """Write the times if they changed and the last write is some time ago."""
         now = datetime.now(UTC)
         if not self._changed or (now - self._saved < _USE_KEPT_EVERY and not at_once):
             return
@@ -124,5 +125,5 @@ class LastUse:
             text = json.dumps(dict(self._times), indent=2) + "\n"
             write_private(self._path, text.encode())
         except OSError:
-            # A full disk: the time of a use is worth no refused call.
+            # The disk is full, say: the time of a use is not worth a refused call.
             _log.warning("last uses of api keys not written", exc_info=True)

@@ -1,6 +1,6 @@
-"""Files and folders that are their owner's alone: the service's, also where root makes them.
+"""Files and folders that only their owner, the service, can read, even if root creates them.
 
-Root may run the commands; the service, which is not root, must be able to read what they make.
+Root may run the commands; the service, which is not root, must be able to read what they write.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder where it is missing, for the owner of the one that it lies in.
+    """Create a folder if it is missing; it belongs to the owner of its parent folder.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     if folder.is_dir():
         return
@@ -26,12 +26,12 @@ def private_folder(folder: Path) -> None:
 
 
 def write_private(file: Path, content: bytes, *, once: bool = False) -> None:
-    """Write a file in one step, for the owner of its folder.
+    """Write a file in one step; it belongs to the owner of its folder.
 
     Args:
-        file: Replaced where it is there.
-        content: What it is to hold.
-        once: Leave one that is there as it is.
+        file: The file; replaced if it exists.
+        content: Its content.
+        once: If it exists, leave it unchanged.
 
     Raises:
         OSError: It cannot be written.

@@ -1,4 +1,4 @@
-"""The public keys of an OpenID Connect provider: asked for in threads, kept, asked for again."""
+"""The public keys of an OpenID Connect provider: fetched in threads, kept, and fetched again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from slidekin_server.telemetry import get_logger
 _DISCOVERY = "/.well-known/openid-configuration"
 _MAX_DISCOVERY_BYTES = 1024 * 1024
 _PAUSE_S = 5.0
-"""At least, between two times that somebody's unknown key or a failure has the provider asked."""
+"""Least time between two requests to the provider that an unknown key or a failure causes."""
 _TRUSTED_S = 24 * 3600.0
-"""How long keys count while the provider is away: one that it withdrew is not seen meanwhile."""
+"""How long keys are trusted while the provider is away: a withdrawal is not noticed then."""
 
 _log = get_logger(__name__)
 
@@ -32,10 +32,11 @@ class ProviderKeys:
     """The keys of one provider.
 
     Args:
-        issuer: As tokens state it.
-        jwks_url: Where the keys are; None: where the issuer's discovery document says.
-        ca_file: Certificates that vouch for the provider; None: the system's.
-        refresh_s: Age in seconds after which they are asked for again, while the old ones serve.
+        issuer: The issuer, as tokens state it.
+        jwks_url: URL of the keys; None: the URL in the issuer's discovery document.
+        ca_file: CA certificates to check the provider against; None: the system's.
+        refresh_s: Age in seconds after which the keys are fetched again; the old ones stay in
+            use until then.
         timeout_s: Of one request.
         clock: Monotonic seconds.
 
@@ -71,10 +72,10 @@ class ProviderKeys:
         self._failure = "does not answer"
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:
-        """Return a key; None where the provider has none of that id.
+        """Return a key; None if the provider has none with that id.
 
         Raises:
-            IdentityProviderError: The provider would have to say, and does not answer.
+            IdentityProviderError: The provider has to be asked, and does not answer.
         """
         known = self._known(key_id)
         age_s = self._clock() - self._got_at
@@ -84,7 +85,7 @@ class ProviderKeys:
             self._ask()
         if known is not None and age_s < _TRUSTED_S:
             return known
-        # Whoever waits does not end the asking for the others with their own call.
+        # A caller who gives up must not cancel the request for the others.
         if self._asking is not None:
             await asyncio.shield(self._asking)
         known = self._known(key_id)
@@ -97,13 +98,13 @@ class ProviderKeys:
         return known
 
     async def close(self) -> None:
-        """Wait for a request under way."""
+        """Wait for a request in progress."""
         if self._asking is not None:
             await asyncio.wait({self._asking})
 
     def _known(self, key_id: str | None) -> jwt.PyJWK | None:
         if key_id is None and len(self._keys) == 1:
-            # A provider with one key may leave its id out.
+            # A provider with one key may omit its id.
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
 
@@ -149,7 +150,7 @@ class ProviderKeys:
 
     def _discovered(self) -> str:
         url = self._issuer.rstrip("/") + _DISCOVERY
-        # The settings admit https, and http on loopback only.
+        # The settings allow https, and http only on loopback.
         with urllib.request.urlopen(  # noqa: S310
             url, timeout=self._timeout_s, context=self._ssl
         ) as answer:
@@ -165,11 +166,11 @@ class ProviderKeys:
 
 
 def _refused_certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """What was wrong with the provider's certificate, where that is why it could not be asked."""
+    """Return the error of the provider's certificate, if that is why the request failed."""
     cause: object = error
     while isinstance(cause, BaseException):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause
-        # urllib keeps it as the reason of its own error, PyJWT that as the cause of another.
+        # urllib stores it as the reason of its own error, and PyJWT stores that as a cause.
         cause = cause.reason if isinstance(cause, urllib.error.URLError) else cause.__cause__
     return None

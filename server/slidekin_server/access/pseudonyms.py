@@ -1,7 +1,7 @@
-"""Names of patients and slides in the audit log: keyed hashes, the same from one start to the next.
+"""Names of patients and slides in the audit log: keyed hashes that stay the same over restarts.
 
-Patients are few and their numbers follow patterns: whoever had an unkeyed hash could try them all.
-The key lies apart from the log, so that a copy of the log says nothing of them.
+Patients are few and their numbers follow patterns, so an unkeyed hash could be found by trying them
+all. The key is stored apart from the log, so that a copy of the log reveals no names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Pseudonyms:
     """Hashes names with a key.
 
     Args:
-        key: 32 bytes, which nobody else knows.
+        key: 32 secret bytes.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -32,10 +32,10 @@ class Pseudonyms:
 
     @classmethod
     def of(cls, folder: Path) -> Pseudonyms:
-        """Read the key from the folder of access; make one where there is none yet.
+        """Read the key from the access folder; create it if there is none yet.
 
         Raises:
-            AccessSetupError: It can be neither read nor made, or is none.
+            AccessSetupError: The key can be neither read nor created, or is not valid.
         """
         file = folder / KEY_FILE
         try:
@@ -51,7 +51,7 @@ class Pseudonyms:
 
     @classmethod
     def reading(cls, folder: Path) -> Pseudonyms:
-        """Read the key that a service has made.
+        """Read the key that a service has created.
 
         Raises:
             AccessSetupError: There is none.
@@ -66,7 +66,7 @@ class Pseudonyms:
             ) from None
 
     def hash(self, kind: str, name: str) -> str:
-        """Return what stands for a name; of another kind, another."""
+        """Return the pseudonym of a name; the same name of another kind gets another one."""
         return hashlib.blake2b(
             name.encode(), key=self._key, person=kind.encode(), digest_size=16
         ).hexdigest()

@@ -1,4 +1,4 @@
-"""Looks again, while the service runs, at what is kept in files."""
+"""Reloads changed files while the service runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Refreshed(Protocol):
-    """Something that follows files."""
+    """Something that depends on files."""
 
     def refresh(self) -> None:
-        """Look at them again. Blocks; never raises."""
+        """Reload them if they changed. Blocks; never raises."""
 
 
 async def refresh_every(interval_s: float, followers: Sequence[Refreshed]) -> None:
-    """Have all look at their files, in a thread, until cancelled."""
+    """Refresh all of them at an interval, in a thread, until cancelled."""
     while True:
         await asyncio.sleep(interval_s)
         for follower in followers:

@@ -1,4 +1,4 @@
-"""Roles, and for which collections an identity has them."""
+"""Roles, and the collections in which an identity has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 ALL_COLLECTIONS: Final = "*"
 
-# A part of the names that collections may have: fnmatch knows more signs, which none of these are.
+# Part of a collection's name. fnmatch has more wildcards than ``*``; this admits none of them.
 _PATTERN = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*-]{0,127}\Z")
 
 
@@ -25,7 +25,7 @@ class Role(enum.IntEnum):
 
     @property
     def text(self) -> str:
-        """As it is written in settings and messages."""
+        """The spelling in settings and messages."""
         return self.name.lower()
 
 
@@ -47,7 +47,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Everything that an identity may do."""
+    """All grants of an identity."""
 
     held: tuple[Grant, ...] = ()
 
@@ -58,7 +58,7 @@ class Grants:
         )
 
     def allow_everywhere(self, role: Role) -> bool:
-        """Whether they include a role in all collections, those to come among them."""
+        """Whether they include a role in all collections, including future ones."""
         return any(
             grant.role >= role and grant.collections == ALL_COLLECTIONS for grant in self.held
         )
@@ -72,10 +72,10 @@ EVERYTHING: Final = Grants((Grant(Role.ADMIN, ALL_COLLECTIONS),))
 
 
 class GrantTable:
-    """Which identities the settings give which roles.
+    """The roles that the settings give to identities.
 
     Args:
-        entries: Patterns of identities (``*`` stands for any characters) and what they may do.
+        entries: Patterns of identities (``*`` stands for any characters) and their grants.
     """
 
     def __init__(self, entries: Iterable[tuple[str, Grant]]) -> None:
@@ -85,7 +85,7 @@ class GrantTable:
         ]
 
     def of(self, names: Iterable[str], *, beside: Iterable[Grant] = ()) -> Grants:
-        """Return what somebody of these names may do."""
+        """Return the grants of a caller with these names."""
         listed = list(names)
         granted = [
             grant
@@ -100,15 +100,15 @@ _NOTHING = Grants()
 
 
 def current_grants() -> Grants:
-    """Return what the caller of the call under way may do; nothing where nobody was asked."""
+    """Return the grants of the current call's caller; none outside of a call."""
     return _current.get(_NOTHING)
 
 
 def may_read(collection: str) -> bool:
-    """Whether the caller of the call under way may know of a collection."""
+    """Whether the current call's caller may know of a collection."""
     return current_grants().allow(Role.READER, collection)
 
 
 def set_grants(grants: Grants) -> None:
-    """State what the caller may do, until the task that states it ends."""
+    """Set the caller's grants, until the current task ends."""
     _current.set(grants)

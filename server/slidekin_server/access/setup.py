@@ -1,4 +1,4 @@
-"""Access as the settings want it."""
+"""Sets up access from the settings."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the server needs to know of access."""
+    """The parts of access that the server uses."""
 
     identifies: Authenticator | Open
-    """Says who a call is from."""
+    """Identifies the caller of a call."""
     credentials: grpc.ServerCredentials | None
-    """To listen with; None: calls are not encrypted."""
+    """The server's credentials; None: calls are not encrypted."""
     audit: AuditLog | None
-    """Takes a record of each call; None: nothing is recorded."""
+    """Records each call; None: nothing is recorded."""
 
 
 @contextlib.asynccontextmanager
 async def open_access(settings: Settings, metrics: Metrics) -> AsyncIterator[Access]:
-    """Give what the settings want, kept up with its files until the end.
+    """Set up access from the settings, and reload its files when they change, until the end.
 
     Raises:
         AccessSetupError: A file cannot be used.

@@ -1,4 +1,4 @@
-"""OIDC bearer tokens: who they say the caller is, once everything about them is right."""
+"""OIDC bearer tokens: checks them, and identifies their callers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_NAME = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must state, and where it says who the caller is."""
+    """What a token must state, and which claims identify the caller."""
 
     issuer: str
     audience: str
@@ -29,7 +29,7 @@ class TokenRules:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who a token is from."""
+    """The holder of a token."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -39,8 +39,8 @@ class TokenChecker:
     """Checks the tokens of one provider.
 
     Args:
-        rules: What they must state.
-        keys: The provider's.
+        rules: What the tokens must state.
+        keys: The provider's keys.
     """
 
     def __init__(self, rules: TokenRules, keys: ProviderKeys) -> None:
@@ -48,11 +48,11 @@ class TokenChecker:
         self._keys = keys
 
     async def check(self, token: str) -> Bearer:
-        """Return who a token is from.
+        """Return the holder of a token.
 
         Raises:
-            UnauthenticatedError: It is not right; says what about it.
-            IdentityProviderError: Its provider's keys cannot be had.
+            UnauthenticatedError: The token is not valid; says why.
+            IdentityProviderError: The provider's keys are not available.
         """
         rules = self._rules
         if len(token) > _MAX_TOKEN_BYTES:
@@ -61,7 +61,7 @@ class TokenChecker:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
             raise _invalid("it is neither an API key nor a JSON Web Token") from None
-        # Before anything is asked of the provider: what cannot be right costs it nothing.
+        # Check this before asking the provider: an invalid token must not cause a request to it.
         if header.get("alg") not in rules.algorithms:
             raise _invalid(f"it is not signed with one of {', '.join(rules.algorithms)}")
         key = await self._keys.find(header.get("kid"))
@@ -92,7 +92,7 @@ class TokenChecker:
         return self._bearer(claims)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for requests in progress."""
         await self._keys.close()
 
     def _bearer(self, claims: dict[str, Any]) -> Bearer:

@@ -1,16 +1,16 @@
-"""Ranking without labels: our own, for databases that have none and queries the labels fail.
+"""Ranking without labels: our own, for databases without labels and where the labels do not help.
 
-Each query patch gives every slide of its bag a contribution from the slide's nearest patch only,
-so that a slide gains nothing by having many patches:
+In each query patch's bag, only a slide's nearest patch contributes to its score, so that a slide
+gains nothing by having many patches:
 
     similarity / (1 + number of slides that are nearer),   similarity = max(0, 1 - 2 d / bits)
 
-The reciprocal of the rank is what makes patches comparable: some tissues have near neighbours
-everywhere, others nowhere, and a distance that is good for one is poor for the other (it is also
-how the published ranking weighs a bag's hits). The similarity is 1 for equal textures and 0 where
-no more bits agree than by chance, so that a patch without a real neighbour, whose nearest slide is
-an accident, hardly counts. A slide's score is the sum over the query's patches divided by their
-number: 0..1, comparable between queries, and high only where much of the query is found again.
+The reciprocal of the rank makes patches comparable: some tissues have near neighbours everywhere,
+others nowhere, and a distance that is good for one is poor for the other. (The published ranking
+weighs a bag's hits in the same way.) The similarity is 1 for equal textures and 0 if no more bits
+agree than by chance, so that a patch without a real neighbour, whose nearest slide is an accident,
+hardly counts. A slide's score is the sum over the query's patches divided by their number: 0..1,
+comparable between queries, and high only if much of the query is found again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Scored:
     score: float
     """0..1."""
     distance_bits: int
-    """Distance of the hit that contributed most."""
+    """Distance of the hit that contributed the most."""
     query_patch: int
     """The query patch of that hit."""
 
 
 def rank_label_free(bags: Sequence[Bag], texture_bits: int) -> list[Scored]:
-    """Score all slides that any bag holds, best first.
+    """Score all slides in the bags, best first.
 
     Equal scores are ordered by distance, then by slide number. O(hits log hits).
 

@@ -1,4 +1,4 @@
-"""What the ranking knows of slides' labels."""
+"""The labels of slides, and their weights in the ranking."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class SlideLabels:
-    """Labels of a database's slides and the weights that follow from how common each label is.
+    """Labels of a database's slides; the weight of a label depends on how common it is.
 
     Immutable: make it once for a version of the labels and use it for all queries.
     """
@@ -18,12 +18,12 @@ class SlideLabels:
     def __init__(
         self, names: tuple[str, ...], ids: NDArray[np.int32], weights: NDArray[np.float64]
     ) -> None:
-        """Take finished columns; `of` makes them.
+        """Take ready-made columns; `of` makes them.
 
         Args:
             names: The distinct labels.
-            ids: By slide number: the label's place in ``names``, -1 for none.
-            weights: By place in ``names``: w(l).
+            ids: By slide number: the label's position in ``names``, -1 for none.
+            weights: By position in ``names``: w(l).
         """
         self.names = names
         self.weights: Mapping[str, float] = MappingProxyType(
@@ -41,7 +41,7 @@ class SlideLabels:
 
         Args:
             labels: By slide number, for every slide of the database; None or "" for no label.
-            weight_scale: What the weights sum to; 10, or 30 for searches by anatomic site.
+            weight_scale: Sum of the weights; 10, or 30 for searches by anatomic site.
 
         Raises:
             ValueError: The scale is not positive.
@@ -67,17 +67,17 @@ class SlideLabels:
         return cls(tuple(places), ids, weights)
 
     def label(self, number: int) -> str | None:
-        """Return a slide's label, None where it has none."""
+        """Return a slide's label, None if it has none."""
         place = int(self._ids[number]) if 0 <= number < len(self._ids) else -1
         return self.names[place] if place >= 0 else None
 
     def ids(self, slides: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return places in ``names`` by slide number, -1 for slides without a label."""
+        """Return positions in ``names`` by slide number, -1 for slides without a label."""
         known = slides < len(self._ids)
         ids = np.full(len(slides), -1, dtype=np.int32)
         ids[known] = self._ids[slides[known]]
         return ids
 
     def weights_of(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return w(l) by place in ``names``."""
+        """Return w(l) by position in ``names``."""
         return self._weights[ids]

@@ -30,16 +30,16 @@ def rank(
     fall_back: bool = True,
     evidence_limit: int = 5,
 ) -> Ranking:
-    """Rank the slides that a query's bags hold.
+    """Rank the slides in a query's bags.
 
     Args:
-        bags: By query patch; empty ones stay in place.
+        bags: By query patch, including empty ones.
         labels: Labels and weights of the database's slides.
-        k: Slides to return at most. >= 1.
+        k: Most slides to return. >= 1.
         texture_bits: Width of the textures.
         method: How to rank.
-        fall_back: Answer label-free where the ranking by uncertainty comes to an empty list.
-        evidence_limit: Evidence pairs a slide at most. >= 0.
+        fall_back: Use the label-free ranking if the ranking by uncertainty gives an empty list.
+        evidence_limit: Most evidence pairs of a slide. >= 0.
 
     Raises:
         ValueError: A number is out of range.
@@ -110,10 +110,10 @@ def collect_evidence(
     Args:
         bags: By query patch.
         slides: Slide numbers.
-        limit: Pairs a slide at most.
+        limit: Most pairs of a slide.
 
     Returns:
-        By place in ``slides``: pairs by distance, then query patch, then order in the bag.
+        By position in ``slides``: pairs by distance, then query patch, then order in the bag.
     """
     if not bags:
         return [() for _ in slides]

@@ -1,6 +1,6 @@
 """Ranking by weighted uncertainty (SISH: Chen et al. 2022, doi 10.1038/s41551-022-00929-8).
 
-A bag whose hits agree on a label says more than one whose hits do not. Results equal those of the
+A bag whose hits agree on a label says more than one whose hits disagree. Results equal those of the
 published program to the last bit: floating-point sums are taken in its order.
 """
 
@@ -18,18 +18,18 @@ from slidekin_server.ranking.values import EmptiedBy
 from slidekin_server.values import Bag
 
 FIRST_HITS: Final = 5
-"""A bag's nearest hits, whose mean distance says how good the bag is."""
+"""Number of a bag's nearest hits whose mean distance tells how good the bag is."""
 VOTING_BAGS: Final = 5
-"""The most certain bags, which vote on the query's label."""
+"""Number of the most certain bags, which vote on the query's label."""
 USUAL_LENGTHS: Final = 3
 """With more distinct bag lengths than this, bags of unusual length are dropped."""
 LENGTH_PERCENTILES: Final = (5, 95)
-"""Between these a bag's length is usual."""
+"""Between these percentiles a bag's length is usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A slide as the bag lists it that found it first."""
+    """A slide as listed by the first bag that found it."""
 
     slide: int
     distance_bits: int
@@ -71,13 +71,13 @@ def rank_by_uncertainty(
     """Rank slides; hits on slides without a label are left out.
 
     Args:
-        bags: By query patch; empty ones stay in place.
+        bags: By query patch, including empty ones.
         labels: Labels and weights of the database's slides.
-        limit: Slides to list at most. >= 1.
+        limit: Most slides to list. >= 1.
 
     Returns:
-        The slides that are listed, best first, with the intermediate results up to the step that
-        emptied the list, if one did.
+        The listed slides, best first, with the intermediate results up to the step that emptied
+        the list, if one did.
     """
     labelled = {}
     for number, bag in enumerate(bags):
@@ -110,11 +110,11 @@ def _label(
     ids: NDArray[np.int32],
     labels: SlideLabels,
 ) -> _Labelled:
-    # bincount adds in order of the hits, as a loop would: sums are equal to the last bit.
+    # bincount adds in the order of the hits, as a loop would: sums are equal to the last bit.
     shares = labels.weights_of(ids) * (1 / np.arange(1, len(ids) + 1))
     masses = np.bincount(ids, weights=shares)
     first_at = np.empty(len(masses), dtype=np.int64)
-    # Written from the last hit to the first: what stays is where each label appears first.
+    # Written from the last hit to the first, so that the first appearance of each label remains.
     first_at[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
     present = np.flatnonzero(np.bincount(ids))
     by_appearance = present[np.argsort(first_at[present])].tolist()
@@ -138,9 +138,9 @@ def _of_usual_length(bags: dict[int, _Labelled]) -> list[int]:
 
 
 def _contradicting(voters: list[int], bags: dict[int, _Labelled]) -> set[int]:
-    """Return the voters whose own most probable label is not the one they elect together.
+    """Return the voters whose own most probable label is not the one that all elect together.
 
-    Where that would be all of them, the label with the next most votes is taken.
+    If that would be all of them, the label with the next most votes is used.
     """
     votes: dict[int, float] = {}
     for number in voters:
@@ -161,11 +161,11 @@ def _contradicting(voters: list[int], bags: dict[int, _Labelled]) -> set[int]:
 def _list(
     kept: list[int], removed: set[int], bags: dict[int, _Labelled], threshold: float, limit: int
 ) -> tuple[list[Listing], EmptiedBy]:
-    """List each slide by the first bag that holds it near enough, sorted, without removed bags."""
+    """List each slide by the first bag with a near enough hit on it; removed bags are left out."""
     if not kept:
         return [], EmptiedBy.CLEANING
-    # Columns of all hits that are near enough, bag after bag: a query of 60 patches has tens of
-    # thousands, and only ``limit`` of them become objects.
+    # Columns of all near enough hits, bag after bag: a query of 60 patches has tens of thousands,
+    # and only ``limit`` of them become objects.
     slides = np.concatenate([bags[number].slides for number in kept])
     distances = np.concatenate([bags[number].distances for number in kept])
     lengths = [len(bags[number]) for number in kept]

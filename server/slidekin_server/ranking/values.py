@@ -1,4 +1,4 @@
-"""What a ranking says."""
+"""The values of a ranking."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 
 class RankingMethod(enum.Enum):
-    """How slides are ranked from bags."""
+    """How bags are turned into ranked slides."""
 
     AUTO = "auto"
-    """By uncertainty where every slide that was hit has a label, else label-free."""
+    """By uncertainty if every slide that was hit has a label, else label-free."""
     UNCERTAINTY = "uncertainty"
     """The published ranking: bags that agree on a label come first."""
     LABEL_FREE = "label_free"
-    """By how often and how nearly a slide is among each patch's best, without labels."""
+    """Without labels: by how many query patches a slide matches, and how closely."""
 
 
 class EmptiedBy(enum.Enum):
     """The step at which the uncertainty ranking lost its last slide."""
 
     NONE = "none"
-    """It did not, or was not asked for."""
+    """It did not lose it, or was not used."""
     NO_HITS = "no_hits"
     """No bag holds a hit."""
     NO_LABELS = "no_labels"
@@ -71,14 +71,14 @@ class RankedSlide:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The answer to a query, and how it came about."""
+    """The answer to a query, and how it was reached."""
 
     slides: tuple[RankedSlide, ...]
     """Best first, at most k."""
     method: RankingMethod
-    """The method that made ``slides``; never AUTO."""
+    """The method that gave ``slides``; never AUTO."""
     emptied_by: EmptiedBy
-    """Why there is no list by uncertainty, where it was tried or AUTO could not try it."""
+    """Why there is no list by uncertainty, if it was tried or AUTO could not try it."""
     entropies: Mapping[int, float]
     """Entropy in bits by query patch, of bags with hits (by uncertainty)."""
     kept: tuple[int, ...]
@@ -86,6 +86,6 @@ class Ranking:
     removed: tuple[int, ...]
     """Query patches whose bags contradict the vote, ascending (by uncertainty)."""
     hamming_threshold_bits: float | None
-    """Mean distance that a kept bag's first five hits may have at most (by uncertainty)."""
+    """Largest mean distance of a kept bag's first five hits (by uncertainty)."""
     unlabelled_hits: int
     """Hits on slides without a label; the ranking by uncertainty leaves them out."""

@@ -1,7 +1,7 @@
-"""The canary: one patch whose codes and texture are known beforehand.
+"""The canary: one patch whose codes and texture are known in advance.
 
-An encoder can go wrong without an error (another model, another precision, a broken library). The
-canary's answer, compared with the bundle's, tells.
+An encoder can give wrong results without an error (another model, another precision, a broken
+library). Comparing its answer for the canary with the bundle's detects that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slidekin_server.encoding.triton import EncoderAnswer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canary:
-    """The patch, its right answer and how far another may be off."""
+    """The patch, its right answer, and how far another answer may deviate."""
 
     image: PatchImage
     codes: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Canary:
         """Read a bundle's canary.
 
         Raises:
-            BundleError: A file cannot be read or holds something else.
+            BundleError: A file cannot be read or has another content.
         """
         facts = bundle.canary
         return cls(
@@ -50,12 +50,12 @@ class Canary:
     def mismatch(
         self, answer: EncoderAnswer, runtimes: Sequence[NetworkRuntime] = ()
     ) -> str | None:
-        """Say how an answer is wrong; None where it is right. CPU work: call from a thread.
+        """Say how an answer is wrong; None if it is right. CPU work: call from a thread.
 
         Args:
-            answer: To the canary.
-            runtimes: How the networks are served. One that says to compute in less than fp32 may
-                be as far off as the gate lets it.
+            answer: The answer for the canary.
+            runtimes: How the networks are served. A network that reports less than fp32 may
+                deviate by as much as the gate allows.
         """
         said = {network.role: network.precision for network in runtimes}
         of_codes, of_bits = (

@@ -1,11 +1,11 @@
 """What can go wrong between an image and its codes.
 
 EncodingError
-├─ ImageRefusedError          the image is no patch: the caller's to cure
-├─ EncoderUnavailableError    the encoders are away or not to be trusted: come back later
-├─ EncoderBusyError           the encoders' queue is full: come back later
+├─ ImageRefusedError          the image is not a valid patch: the caller must fix it
+├─ EncoderUnavailableError    the encoders are away or gave a wrong canary: retry later
+├─ EncoderBusyError           the encoders' queue is full: retry later
 ├─ EncoderTimeoutError        no answer in time
-└─ EncoderFaultError          the encoders answered nonsense or refused our request: a bug
+└─ EncoderFaultError          the encoders gave an invalid answer or refused our request: a bug
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class EncodingError(Exception):
 
 
 class ImageRefusedError(EncodingError):
-    """The image is no patch that can be encoded; says why and what would be."""
+    """The image cannot be encoded as a patch; says why, and what is accepted."""
 
     outcome = "refused"
 
@@ -53,6 +53,6 @@ class EncoderTimeoutError(EncodingError):
 
 
 class EncoderFaultError(EncodingError):
-    """The encoders refused a well-formed request, or answered what no encoder may."""
+    """The encoders refused a well-formed request, or gave an invalid answer."""
 
     outcome = "fault"

@@ -11,18 +11,18 @@ from PIL import Image
 from slidekin_server.encoding.errors import ImageRefusedError
 
 PATCH_PX = 1024
-"""Edge of the square that the networks see."""
+"""Edge of the square that the networks get."""
 MIN_EDGE_PX, MAX_EDGE_PX = 64, 4096
 """Edges of JPEG and PNG patches that Triton's decoder resizes to `PATCH_PX`."""
 
 MAX_SCANS = 32
-"""Of a JPEG file. A progressive one as programs write it has ten."""
+"""Most scans of a JPEG file. A progressive one, as programs write it, has ten."""
 _START_OF_SCAN = b"\xff\xda"
-"""Stands in no compressed data; a thumbnail inside the file may add a few."""
+"""Never occurs in compressed data; a thumbnail inside the file may add a few."""
 
 
 class ImageFormat(enum.Enum):
-    """How an image's bytes are laid out."""
+    """The format of an image's bytes."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -32,12 +32,12 @@ class ImageFormat(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PatchImage:
-    """A patch as it came in."""
+    """A patch as it was received."""
 
     format: ImageFormat
     data: bytes
     width_px: int = 0
-    """Of RGB; files state it themselves."""
+    """For RGB only; files state their own."""
     height_px: int = 0
 
 
@@ -50,10 +50,10 @@ class ImageLimits:
 
 
 def picture_size_px(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
-    """Width and height of a JPEG or PNG file, by its header; nothing is decoded.
+    """Return width and height of a JPEG or PNG file from its header; nothing is decoded.
 
     Raises:
-        ImageRefusedError: It is no file of that format, or absurdly large.
+        ImageRefusedError: It is not a file of that format, or absurdly large.
     """
     try:
         with Image.open(io.BytesIO(data), formats=[image_format.value]) as image:
@@ -70,12 +70,12 @@ def picture_size_px(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
 
 
 def check_image(image: PatchImage, limits: ImageLimits) -> None:
-    """Refuse what cannot be encoded, as far as its header tells.
+    """Refuse an image that cannot be encoded, as far as its header tells.
 
-    A file that breaks off after its header is refused by the decoder later.
+    The decoder later refuses a file that is truncated after its header.
 
     Raises:
-        ImageRefusedError: Says why, and what would be taken.
+        ImageRefusedError: The image cannot be encoded; says why, and what is accepted.
     """
     if not image.data:
         raise ImageRefusedError("the image is empty")
@@ -104,7 +104,7 @@ def check_image(image: PatchImage, limits: ImageLimits) -> None:
 
 
 def _check_scans(data: bytes) -> None:
-    # A progressive file may go over its pixels as often as it likes, at 33 bytes a time.
+    # A progressive file may have any number of scans over its pixels, at 33 bytes each.
     scans = data.count(_START_OF_SCAN)
     if scans > MAX_SCANS:
         raise ImageRefusedError(

@@ -1,4 +1,4 @@
-"""How Triton serves the networks: by which runtime, in which precision."""
+"""How Triton serves the networks: in which runtime and precision."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class NetworkRuntime:
     role: str
     """``vqvae`` or ``texture``."""
     runtime: str
-    """For example ``openvino``; empty where Triton does not say."""
+    """For example ``openvino``; empty if Triton does not say."""
     precision: str
-    """``fp32``, ``bf16`` or ``fp16``; empty where Triton does not say."""
+    """``fp32``, ``bf16`` or ``fp16``; empty if Triton does not say."""
 
 
 def inexact(runtimes: Sequence[NetworkRuntime]) -> list[NetworkRuntime]:
-    """Those that are not known to be served in fp32."""
+    """Return the networks that are not known to be served in fp32."""
     return [network for network in runtimes if network.precision != EXACT]

@@ -1,12 +1,12 @@
 """Encoding as the rest of the service sees it: images in, keys and textures out.
 
-Nothing is encoded unless the canary was right the last time it was asked. What is in flight at
-Triton is bounded over all callers, who take turns: searches before ingest, and each caller alike.
-What would be late, or is wanted no more, is not sent.
+Images are encoded only if the last canary check was right. The number of patches in flight at
+Triton is bounded over all callers, who take turns: searches before ingest, and callers equally. A
+patch that would be late, or whose caller has gone, is not sent.
 
-A request that has gone to Triton is never cancelled: Triton 2.51 can die of one that is cancelled
-while an ensemble works on it. Where its caller gives up, it goes on to its end unheard, and keeps
-its place among those in flight for so long.
+A request that was sent to Triton is never cancelled: Triton 2.51 can crash if a request is
+cancelled while an ensemble works on it. If its caller gives up, the request runs to its end, its
+answer is dropped, and it counts as in flight until then.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _log = get_logger(__name__)
 
 
 class EncoderState(enum.Enum):
-    """What the last canary check found."""
+    """The result of the last canary check."""
 
     STARTING = "starting"
-    """Not asked yet."""
+    """Not checked yet."""
     READY = "ready"
     UNAVAILABLE = "unavailable"
     """No answer."""
     CANARY_MISMATCH = "canary_mismatch"
-    """A wrong answer: nothing is encoded."""
+    """A wrong answer; nothing is encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderStatus:
-    """The state and, where it is not READY, why."""
+    """The state and, if it is not READY, the reason."""
 
     state: EncoderState
     message: str = ""
@@ -62,7 +62,7 @@ class EncoderStatus:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedPatch:
-    """What the index keeps of a patch."""
+    """The code of a patch, which the index stores."""
 
     key: int
     texture: NDArray[np.uint8]
@@ -70,7 +70,7 @@ class EncodedPatch:
 
 
 class Encoder:
-    """Encodes patches through Triton and watches over it. Belongs to one event loop."""
+    """Encodes patches through Triton and monitors it. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class Encoder:
             url: ``HOST:PORT`` of Triton's gRPC interface.
             turns: Bounds the patches at Triton at the same time; shared by all its encoders.
             timeout_s: Longest time of one patch at Triton.
-            canary_interval_s: Between two checks while all is well.
-            retry_interval_s: Between two checks while it is not.
+            canary_interval_s: Time between two checks while the encoder is ready.
+            retry_interval_s: Time between two checks while it is not.
             limits: How large an image may be.
-            metrics: Where to count.
+            metrics: The metrics to update.
             on_change: Called in the event loop with every new status.
 
         Raises:
@@ -120,20 +120,20 @@ class Encoder:
 
     @property
     def status(self) -> EncoderStatus:
-        """What the last canary check found."""
+        """The result of the last canary check."""
         return self._status
 
     @property
     def runtimes(self) -> tuple[NetworkRuntime, ...]:
-        """How Triton serves the networks, as it said at the last check; empty before."""
+        """How Triton serves the networks, as of the last check; empty before."""
         return self._runtimes
 
     async def start(self) -> None:
-        """Begin to watch over Triton. Returns at once, whether Triton is there or not."""
+        """Begin to monitor Triton. Returns at once, whether Triton is running or not."""
         self._watch = asyncio.create_task(self._keep_watch(), name="canary")
 
     async def close(self) -> None:
-        """Stop watching, wait for what is at Triton, and close the connection."""
+        """Stop monitoring, wait for the patches at Triton, and close the connection."""
         if self._watch:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -147,15 +147,15 @@ class Encoder:
 
         Args:
             image: The patch.
-            timeout_s: What is left of the caller's time, waiting for a turn included; None: no
-                limit but the encoders' own.
+            timeout_s: The caller's remaining time, including the wait for a turn; None: only the
+                encoders' own limit.
 
         Raises:
-            ImageRefusedError: It is no patch.
+            ImageRefusedError: The image is not a valid patch.
             EncoderUnavailableError: The encoders are away, or their canary is wrong.
             EncoderBusyError: Triton's queue is full.
             EncoderTimeoutError: No answer in time.
-            EncoderFaultError: Triton answered nonsense.
+            EncoderFaultError: Triton gave an invalid answer.
             RefusedError, DeadlinePassedError: Its turn comes, or came, after the call's deadline.
         """
         start = time.perf_counter()
@@ -191,8 +191,8 @@ class Encoder:
         except TimeoutError:
             raise EncoderTimeoutError("the encoders were busy with others until the end") from None
         try:
-            self._require_ready()  # waiting may have been long
-            # A copy of the image: not before its turn, or all that wait would be there twice.
+            self._require_ready()  # the wait may have been long
+            # This copies the image: do it now, or every waiting image would be in memory twice.
             request = await asyncio.to_thread(self._triton.request, image)
         except BaseException:
             turn.give_back()
@@ -210,7 +210,7 @@ class Encoder:
     def _send(
         self, request: TritonRequest, wanted_s: float | None = None
     ) -> asyncio.Task[EncoderAnswer]:
-        """Send a request, which then goes on to its end whoever still waits for it."""
+        """Send a request, which then runs to its end even if nobody waits for it any more."""
 
         async def infer() -> EncoderAnswer:
             with self._metrics.encoder_in_flight.track_inprogress(), traced(INFER, outgoing=True):
@@ -221,7 +221,7 @@ class Encoder:
         def ended(task: asyncio.Task[EncoderAnswer]) -> None:
             self._under_way.discard(task)
             if not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not complain where nobody waits
+                task.exception()  # read, so that asyncio does not complain if nobody waits
 
         task = asyncio.create_task(infer())
         self._under_way.add(task)
@@ -246,7 +246,7 @@ class Encoder:
 
     async def _keep_watch(self) -> None:
         while True:
-            # An alarm of `encode` that comes in while this check runs asks for another one.
+            # An alarm from `encode` during this check requests another one.
             self._check_now.clear()
             state, message = await self._check()
             self._metrics.canary_checks.labels(state.value).inc()
@@ -257,7 +257,7 @@ class Encoder:
                     await self._check_now.wait()
 
     async def _check(self) -> tuple[EncoderState, str]:
-        """Ask for the canary, past the queue: it must be answered however busy the encoders are."""
+        """Check the canary, bypassing the queue: it must be answered even by busy encoders."""
         try:
             request = await asyncio.to_thread(self._triton.request, self._canary.image)
             answer = await asyncio.shield(self._send(request))
@@ -267,7 +267,7 @@ class Encoder:
             wrong = str(error)
         except EncodingError as error:
             return EncoderState.UNAVAILABLE, str(error)
-        except Exception:  # noqa: BLE001 -- a watch that ends would leave the state as it was for ever
+        except Exception:  # noqa: BLE001 -- if monitoring ended, the state would never change again
             _log.exception("canary check failed")
             return EncoderState.UNAVAILABLE, "the canary check failed: see the service's log"
         if wrong:

@@ -1,6 +1,6 @@
-"""One patch to Triton and back: requests, checks on the answers, errors translated.
+"""One patch to Triton and back: makes requests, checks answers, translates errors.
 
-Triton batches over all callers by itself, so that each request holds one patch.
+Triton batches over all callers by itself, so each request holds one patch.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from slidekin_server.telemetry import outgoing_headers
 _T = TypeVar("_T", bound=np.generic)
 
 _REFUSED = "image refused: "
-"""How Triton's decoder begins to say why it takes an image for none."""
+"""Beginning of the message by which Triton's decoder refuses an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderAnswer:
-    """What the networks say of one patch."""
+    """The networks' answer for one patch."""
 
     codes: NDArray[np.uint8]
     """Shape (64, 64), before the semantic order."""
@@ -53,16 +53,16 @@ class TritonRequest:
 
 
 class TritonClient:
-    """Long-lived connection to one Triton. Belongs to the event loop that it is made in."""
+    """Long-lived connection to one Triton. Belongs to the event loop in which it is made."""
 
     def __init__(self, bundle: ModelBundle, *, url: str, retry_after_s: float) -> None:
         """Prepare the connection; nothing is sent yet.
 
         Args:
-            bundle: Names Triton's models and the width of the textures.
+            bundle: Gives the names of Triton's models and the width of the textures.
             url: ``HOST:PORT`` of Triton's gRPC interface.
-            retry_after_s: When a caller should come back once Triton is away; reconnecting is
-                tried at least as often.
+            retry_after_s: When a caller should retry if Triton is away; the client tries to
+                reconnect at least as often.
         """
         self._bundle = bundle
         self._url = url
@@ -70,11 +70,11 @@ class TritonClient:
         self._client = InferenceServerClient(
             url,
             channel_args=[
-                # Where the name stands for several Tritons, each gets its turn.
+                # If the name resolves to several Tritons, they take turns.
                 ("grpc.lb_policy_name", "round_robin"),
-                # Raw patches of 3 MiB go out; what comes back is small.
+                # Requests hold raw patches of 3 MiB; answers are small.
                 ("grpc.max_send_message_length", 16 * 1024 * 1024),
-                # gRPC's own back-off grows to two minutes: far longer than Triton takes to start.
+                # gRPC's own back-off grows to two minutes, far longer than Triton takes to start.
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.min_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", max(100, int(retry_after_s * 1000))),
@@ -86,10 +86,10 @@ class TritonClient:
         await self._client.close()
 
     async def runtimes(self, *, timeout_s: float) -> tuple[NetworkRuntime, ...]:
-        """Ask how the networks are served; what is not said stays empty.
+        """Ask how the networks are served; what Triton does not say stays empty.
 
         Raises:
-            EncodingError: One of its kinds; see there.
+            EncodingError: One of its subclasses.
         """
         model = self._bundle.encoder_model
         try:
@@ -109,7 +109,7 @@ class TritonClient:
         )
 
     def request(self, image: PatchImage) -> TritonRequest:
-        """Lay out a checked image for Triton. Copies it: call from a thread."""
+        """Make the request for a checked image. Copies the image: call from a thread."""
         if image.format is ImageFormat.RGB:
             pixels = np.frombuffer(image.data, np.uint8).reshape(1, PATCH_PX, PATCH_PX, 3)
             raw = InferInput("PIXELS", list(pixels.shape), "UINT8")
@@ -126,12 +126,12 @@ class TritonClient:
 
         Args:
             request: The patch.
-            timeout_s: When to give up. Triton may die of that: let it be long.
-            wanted_s: What is left of the caller's time. Triton is told and, without a queue policy,
-                does nothing of it; None: no end.
+            timeout_s: When to give up. Giving up may crash Triton, so make it long.
+            wanted_s: The caller's remaining time; None: no limit. It is sent to Triton, which
+                ignores it without a queue policy.
 
         Raises:
-            EncodingError: One of its kinds; see there.
+            EncodingError: One of its subclasses.
         """
         try:
             result = await self._client.infer(
@@ -163,7 +163,7 @@ class TritonClient:
         if status == "RESOURCE_EXHAUSTED" or "Exceeds maximum queue size" in message:
             return EncoderBusyError(f"Triton at {self._url} is full", self._retry_after_s)
         if status in ("UNAVAILABLE", "CANCELLED", "NOT_FOUND"):
-            # Stopping, it cancels what it has begun; starting, it does not know its models yet.
+            # A stopping Triton cancels running requests; a starting one does not know its models.
             return EncoderUnavailableError(
                 f"Triton at {self._url} is not ready: {message}", self._retry_after_s
             )
@@ -173,7 +173,7 @@ class TritonClient:
 def _output(
     result: InferResult, name: str, datatype: str, dtype: type[_T], shape: tuple[int, ...]
 ) -> NDArray[_T]:
-    """One output, checked: a Triton with the wrong numpy answers garbage without an error."""
+    """Return one output, checked: with the wrong numpy, Triton answers garbage without an error."""
     response = result.get_response()
     found = {
         tensor.name: ((tensor.datatype, tuple(tensor.shape), len(raw)), raw)

@@ -1,4 +1,4 @@
-"""Metrics, logs and traces of the service: every name in one place."""
+"""Metrics, logs and traces of the service; all names are defined here."""
 
 from slidekin_server.telemetry.logs import configure_logging, count_lost_lines, get_logger
 from slidekin_server.telemetry.metrics import (

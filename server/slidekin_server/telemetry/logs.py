@@ -1,9 +1,9 @@
 """Structured logs without patient data.
 
-A log line is made of a constant event and named values. Only values under known names pass: those
-of `PLAIN_KEYS` as they are, those of `HASHED_KEYS` as a short keyed hash, with which the lines of
-one slide can be found without saying whose it is. Everything else is dropped, and exceptions are
-told by their type and place in the code, never by their message, which may name a slide.
+A log line consists of a constant event and named values. Only values with known names pass: those
+in `PLAIN_KEYS` unchanged, those in `HASHED_KEYS` as a short keyed hash, by which the lines of one
+slide can be found without revealing whose it is. Everything else is dropped. Exceptions are logged
+by type and place in the code, never by their message, which may name a slide.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ PLAIN_KEYS = frozenset({
 HASHED_KEYS = frozenset({"collection", "patient", "slide"})
 
 _HASH_KEY = secrets.token_bytes(32)
-"""New with every start, so that names cannot be guessed from hashes later."""
+"""New at every start, so that names cannot be guessed from hashes later."""
 
 Event = MutableMapping[str, Any]
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def hashed(value: str) -> str:
-    """Short keyed hash of a name; the same until the service ends."""
+    """Return a short keyed hash of a name; it stays the same until the service ends."""
     return hashlib.blake2b(value.encode(), key=_HASH_KEY, digest_size=6).hexdigest()
 
 
 def harmless(values: Mapping[str, object]) -> dict[str, object]:
-    """Of named values, those that may be told, as they may be told."""
+    """Return the named values that may be logged, hashed where necessary."""
     kept: dict[str, object] = {}
     for name, value in values.items():
         if name in HASHED_KEYS:
@@ -55,7 +55,7 @@ def harmless(values: Mapping[str, object]) -> dict[str, object]:
 
 def keep_patient_data_out(_logger: object, _method: str, event: Event) -> Event:
     """Processor: pass, hash or drop each value by its name."""
-    # structlog's own begin with an underscore, and are gone before the line is written.
+    # structlog's own names begin with an underscore; it removes them before writing the line.
     own = {key: value for key, value in event.items() if key.startswith("_")}
     return {**own, **harmless(event)}
 
@@ -78,24 +78,24 @@ def tell_exceptions_by_type(_logger: object, _method: str, event: Event) -> Even
 
 
 def keep_first_line(_logger: object, _method: str, event: Event) -> Event:
-    """Processor: cut what other libraries say to its first line; asyncio's others quote errors."""
+    """Processor: keep the first line of other libraries' messages; asyncio quotes errors below."""
     event["event"] = str(event["event"]).partition("\n")[0]
     return event
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to a stream; a line that cannot be written is counted, and disturbs nobody."""
+    """Writes to a stream; a line that cannot be written is only counted."""
 
     on_failure: Callable[[], None] | None = None
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
-        """Take note of a line that could not be written."""
+        """Count a line that could not be written."""
         if self.on_failure is not None:
             self.on_failure()
 
 
 def count_lost_lines(on_failure: Callable[[], None]) -> None:
-    """Have lines counted that cannot be written, for example to a disk that is full."""
+    """Call ``on_failure`` for each line that cannot be written, for example to a full disk."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Handler):
             handler.on_failure = on_failure
@@ -107,9 +107,9 @@ def configure_logging(
     """Set up logging for the process.
 
     Args:
-        level: ``debug``, ``info``, ``warning`` or ``error``; from here on up is logged.
-        style: One JSON object a line, or text for people.
-        stream: Where to; standard error if None.
+        level: Lowest level that is logged: ``debug``, ``info``, ``warning`` or ``error``.
+        style: One JSON object per line, or text for people.
+        stream: The stream to write to; standard error if None.
     """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
@@ -145,6 +145,6 @@ def configure_logging(
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; its events are constant sentences, what varies goes into named values."""
+    """Return a logger. Events must be constant sentences; put what varies into named values."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger

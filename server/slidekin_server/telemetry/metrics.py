@@ -1,7 +1,7 @@
 """Every metric of the service, in one place.
 
-Labels take their values from small sets that the operator knows, never from what a caller sends:
-no metric can grow without bound, and none can hold patient data.
+Labels take their values from small sets that the operator knows, never from what a caller sends.
+So no metric can grow without bound, and none can contain patient data.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ENCODER_STATES = ("starting", "ready", "unavailable", "canary_mismatch")
 
 
 class Stage(enum.Enum):
-    """Where the time of a call goes."""
+    """A stage of a call whose time is measured."""
 
     ENCODE = "encode"
-    """One patch through Triton, waiting for its turn included."""
+    """One patch through Triton, including the wait for its turn."""
     SEARCH = "search"
     """One patch through the index."""
     RANK = "rank"
@@ -153,24 +153,24 @@ class Metrics:
         self._build = Info("build", "What is running.", namespace=_NAMESPACE, registry=registry)
 
     def set_build(self, version: str, fingerprint: str) -> None:
-        """State the service's version and the fingerprint of its active model at the start."""
+        """Set the service's version and the fingerprint of its active model at the start."""
         self._build.info({"version": version, "model_fingerprint": fingerprint})
 
     def watch(
         self, *, ready: Callable[[], bool], store: Path, stored_slides: Callable[[], int]
     ) -> None:
-        """Have readiness, disk and store looked at whenever the metrics are asked for.
+        """Read readiness, disk and store whenever the metrics are scraped.
 
         Args:
             ready: Whether the service is ready.
-            store: Folder on the file system that is told; where it cannot be asked, NaN is told.
-            stored_slides: Counts the store's slides; where it fails, NaN is told.
+            store: Folder on the file system to report; NaN is reported if it cannot be read.
+            stored_slides: Counts the store's slides; NaN is reported if it fails.
         """
 
         def count() -> float:
             try:
                 return stored_slides()
-            except Exception:  # noqa: BLE001  a store that fails stops no scrape
+            except Exception:  # noqa: BLE001  a failing store must not stop a scrape
                 return math.nan
 
         def disk(tell: Callable[[os.statvfs_result], int]) -> Callable[[], float]:
@@ -188,25 +188,25 @@ class Metrics:
         self.disk_size.set_function(disk(lambda state: state.f_blocks * state.f_frsize))
 
     def observe_stage(self, stage: Stage, seconds: float) -> None:
-        """Count the time that a stage took."""
+        """Record the time that a stage took."""
         self.stage_seconds.labels(stage.value).observe(seconds)
 
     def waiting(self, stage: str, urgency: str) -> Waiting:
-        """Return what measures a wait for a turn."""
+        """Return a measurement of a wait for a turn."""
         return Waiting(
             self.turns_waiting.labels(stage, urgency), self.turn_wait_seconds.labels(stage, urgency)
         )
 
     @contextlib.contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Measure a stage. One that fails is not counted: its time says nothing of the others'."""
+        """Measure a stage. A failed one is not counted: its time is not comparable."""
         start = time.perf_counter()
         yield
         self.observe_stage(stage, time.perf_counter() - start)
 
 
 class Waiting:
-    """One piece of work while it waits for its turn. May end in another thread."""
+    """A piece of work while it waits for its turn. It may end in another thread."""
 
     def __init__(self, waiting: Gauge, seconds: Histogram) -> None:
         self._waiting = waiting
@@ -214,12 +214,12 @@ class Waiting:
         self._began = 0.0
 
     def begin(self) -> None:
-        """It waits."""
+        """The wait begins."""
         self._began = time.perf_counter()
         self._waiting.inc()
 
     def end(self) -> None:
-        """It waits no more."""
+        """The wait ends."""
         self._waiting.dec()
         self._seconds.observe(time.perf_counter() - self._began)
 
@@ -231,18 +231,18 @@ class Waiting:
 
 
 class ExpositionError(OSError):
-    """The metrics cannot be offered at that address."""
+    """The metrics cannot be served at that address."""
 
 
 class Exposition:
-    """The metrics' HTTP end point, served by a thread."""
+    """The metrics' HTTP endpoint, served by a thread."""
 
     def __init__(self, server: WSGIServer) -> None:
         self._server = server
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port it listens on."""
         return self._server.server_port
 
     def close(self) -> None:
@@ -252,15 +252,15 @@ class Exposition:
 
 
 def start_exposition(registry: CollectorRegistry, *, host: str, port: int) -> Exposition:
-    """Offer the metrics at ``http://host:port/metrics``.
+    """Serve the metrics at ``http://host:port/metrics``.
 
     Args:
-        registry: What to offer.
+        registry: The metrics to serve.
         host: Address to listen on.
         port: TCP port; 0: a free one.
 
     Raises:
-        ExpositionError: Nothing can listen there, for example since the port is taken.
+        ExpositionError: Listening there fails, for example because the port is in use.
     """
     try:
         server, _ = _start_http_server(port, addr=host, registry=registry)

@@ -1,7 +1,7 @@
-"""What is noted of a call while it runs, to be told once at its end: in its log line, in its trace.
+"""Notes about a call, collected while it runs and reported at its end: in its log line and trace.
 
-Whoever learns something of the call notes it, under a name of the logs' allow-list; in whichever of
-the call's tasks that is, all write to the same notes.
+Any code that works for the call may add a note, under a name in the logs' allow-list. All tasks of
+the call write to the same notes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _notes: ContextVar[dict[str, object]] = ContextVar("notes")
 
 
 def open_notes() -> Mapping[str, object]:
-    """Begin the notes of a call, in its own task; they fill while it runs."""
+    """Begin the notes of a call, in its own task; they are added to while it runs."""
     notes: dict[str, object] = {}
     _notes.set(notes)
     return notes
 
 
 def note(**values: object) -> None:
-    """Note something of the call under way; outside of a call, nothing happens."""
+    """Add notes to the current call; outside of a call, do nothing."""
     notes = _notes.get(None)
     if notes is not None:
         notes.update(values)
 
 
 def noted() -> Mapping[str, object]:
-    """What was noted so far of the call under way."""
+    """Return the notes of the current call so far."""
     return _notes.get({})

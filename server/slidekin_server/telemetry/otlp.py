@@ -1,7 +1,7 @@
-"""Spans by OpenTelemetry, sent to a collector by OTLP over gRPC. Needs the extra `tracing`.
+"""OpenTelemetry spans, sent to a collector by OTLP over gRPC. Needs the extra `tracing`.
 
-Spans are sent by a thread of their own, from a queue that drops what it cannot hold: a collector
-that is slow, full or gone costs spans and never a call.
+A separate thread sends the spans from a queue that drops what it cannot hold. A collector that is
+slow, full or gone loses spans, and never affects a call.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Exporting:
     """Makes the spans of calls and sends them."""
 
     def __init__(self, export: TraceExport, metrics: Metrics) -> None:
-        """Start the thread that sends; the collector need not be there.
+        """Start the sending thread; the collector need not be running.
 
         Raises:
             TracingError: A file cannot be read.
@@ -75,17 +75,17 @@ class Exporting:
         return _span(self._tracer, span)
 
     def close(self) -> None:
-        """Send what is left, for a short time."""
+        """Send the remaining spans, for a short time."""
         sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
         sending.start()
         sending.join(_CLOSE_TIMEOUT_S)
-        # What still tries to send gives up now.
+        # Stop attempts to send that still run.
         self._exporter.shutdown()
         sending.join()
 
 
 class _Recorded:
-    """A span of OpenTelemetry's as the service sees it."""
+    """An OpenTelemetry span behind the service's interface."""
 
     def __init__(self, tracer: OtelTracer, span: OtelSpan, context: TraceContext) -> None:
         self._tracer = tracer
@@ -120,7 +120,7 @@ def _span(tracer: OtelTracer, span: OtelSpan) -> Span:
 
 
 def _remote(parent: TraceContext | None) -> Context:
-    """The caller's place in its trace as OpenTelemetry knows it."""
+    """Return the caller's place in its trace as an OpenTelemetry context."""
     if parent is None:
         return Context()
     context = SpanContext(
@@ -147,7 +147,7 @@ def _otlp_exporter(export: TraceExport) -> OTLPSpanExporter:
 
 
 class _CountedExporter(SpanExporter):
-    """Counts what arrived at the collector and what did not."""
+    """Counts the spans that arrived at the collector and those that did not."""
 
     def __init__(self, exporter: OTLPSpanExporter, metrics: Metrics) -> None:
         self._exporter = exporter

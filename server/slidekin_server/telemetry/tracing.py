@@ -1,12 +1,12 @@
-"""Traces: which part of a call took how long, from the caller through this service into Triton.
+"""Traces: how long each part of a call took, from the caller through this service into Triton.
 
-A call has a span; each stage of its work has one below the span that it was begun in. Spans are
-found through a context variable, as tasks inherit it: code that works for a call says `traced` and
-needs to know nothing else. What makes and sends spans is in `otlp`, an optional extra; without it,
-and in calls that nobody traces, all this costs a look at a variable.
+A call has a span; each stage of its work has a span below the one in which it began. The current
+span is in a context variable, which tasks inherit: code that works for a call uses `traced` and
+needs to know nothing else. `otlp`, an optional extra, makes and sends the spans. Without it, and in
+calls that are not traced, the cost is reading a variable.
 
-The names of spans are the methods' and those of `Stage`; their attributes pass the allow-list of
-the logs.
+Spans are named after the methods and the members of `Stage`; their attributes pass the allow-list
+of the logs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Protocol
 from slidekin_server.telemetry.metrics import Metrics
 
 TRACEPARENT = "traceparent"
-"""The header in which a trace is handed on (W3C Trace Context)."""
+"""The header that passes a trace on (W3C Trace Context)."""
 INFER = "infer"
-"""Span of one patch at Triton, its waiting for a turn not included."""
+"""Span of one patch at Triton, without the wait for its turn."""
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _SAMPLED = 0x01
 
 
 class TracingError(Exception):
-    """Traces cannot be made as configured; says why and the cure."""
+    """Traces cannot be made as configured; the message gives the reason and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class TraceContext:
 
     @classmethod
     def read(cls, header: str) -> TraceContext | None:
-        """Read a ``traceparent``; None where it is broken, which is as good as a missing one."""
+        """Read a ``traceparent``; None if it is malformed, which counts as missing."""
         match = _HEADER.fullmatch(header)
         if match is None:
             return None
         version, trace_id, span_id, flags, more = match.groups()
-        # Version 00 ends after the flags; later ones may add to it; ff is none.
+        # Version 00 ends after the flags; later versions may add fields; ff is not a version.
         if version == "ff" or (version == "00" and more):
             return None
         if not int(trace_id, 16) or not int(span_id, 16):
@@ -61,7 +61,7 @@ class TraceContext:
 
     @property
     def header(self) -> str:
-        """The ``traceparent`` that hands it on."""
+        """The ``traceparent`` that passes it on."""
         return f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
 
 
@@ -70,18 +70,18 @@ class Span(Protocol):
 
     @property
     def context(self) -> TraceContext | None:
-        """Its place; None where there is no trace."""
+        """Its place in the trace; None if there is no trace."""
 
     def child(self, name: str, *, outgoing: bool) -> Span:
-        """Begin a span below this one; ``outgoing``: of a request to another program."""
+        """Begin a span below this one; ``outgoing``: for a request to another program."""
 
     def end(self, facts: Mapping[str, object], *, failure: str = "") -> None:
-        """End it, with what is known of it by name; ``failure`` says how it went wrong."""
+        """End it, with named facts about it; ``failure`` says how it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:
-    """Stands where nothing is recorded. A caller's trace is handed on all the same."""
+    """A span that is not recorded. The caller's trace is still passed on."""
 
     context: TraceContext | None = None
 
@@ -94,11 +94,11 @@ class Unrecorded:
 
 
 StartSpan = Callable[[str, TraceContext | None], Span]
-"""Begins the span of a call, by its method and by what the caller handed on."""
+"""Begins the span of a call, from its method and the caller's place in a trace."""
 
 
 def start_unrecorded(_: str, parent: TraceContext | None) -> Span:
-    """`StartSpan` where no traces are made."""
+    """`StartSpan` that makes no traces."""
     return Unrecorded(parent)
 
 
@@ -107,12 +107,12 @@ _NOWHERE = Unrecorded()
 
 
 def current_span() -> Span:
-    """The span that work done now belongs to."""
+    """Return the span of the current work."""
     return _current.get(_NOWHERE)
 
 
 def set_span(span: Span) -> None:
-    """State which span the work belongs to, until the task that states it ends."""
+    """Set the span of the current work, until the current task ends."""
     _current.set(span)
 
 
@@ -121,9 +121,9 @@ def traced(name: str, *, outgoing: bool = False, **facts: object) -> Iterator[No
     """Trace a block that belongs to a call.
 
     Args:
-        name: Of the span.
-        outgoing: It is a request to another program.
-        facts: What is known of it, under names of the logs' allow-list.
+        name: Name of the span.
+        outgoing: Whether it is a request to another program.
+        facts: Facts about it, under names in the logs' allow-list.
     """
     span = current_span().child(name, outgoing=outgoing)
     token = _current.set(span)
@@ -139,29 +139,29 @@ def traced(name: str, *, outgoing: bool = False, **facts: object) -> Iterator[No
 
 
 def outgoing_headers() -> dict[str, str]:
-    """Headers that hand the trace on to another program; none where it is not recorded."""
+    """Return headers that pass the trace on to another program; none if it is not recorded."""
     context = current_span().context
-    # Triton 2.51 traces every request that comes with a context, also one that is not sampled.
+    # Triton 2.51 traces every request that has a context, even if it is not sampled.
     return {TRACEPARENT: context.header} if context and context.sampled else {}
 
 
 @dataclass(frozen=True, slots=True)
 class TraceExport:
-    """Where spans go."""
+    """Where and how spans are sent."""
 
     endpoint: str
     """Collector that speaks OTLP over gRPC: ``http://HOST:4317``, or ``https://`` for TLS."""
     sampling_ratio: float
-    """Share of calls that are traced where the caller did not decide."""
+    """Share of calls that are traced if the caller did not decide."""
     version: str
     """Of the service."""
     ca_file: Path | None = None
-    """Certificates that the collector's is checked against; None: the system's."""
+    """CA certificates to check the collector's against; None: the system's."""
 
 
 @contextlib.contextmanager
 def exported_spans(export: TraceExport, metrics: Metrics) -> Iterator[StartSpan]:
-    """Make spans and send them, while the context lasts.
+    """Make and send spans while the context lasts.
 
     Raises:
         TracingError: OpenTelemetry is not installed, or a file cannot be read.

@@ -1,6 +1,6 @@
 """From the bytes of an image file to the pixels of a patch.
 
-What arrives here comes from strangers: an image is judged by its header before a pixel is decoded.
+The bytes are not trusted: an image's header is checked before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 PATCH_PX = 1024
 MIN_PX = 64
-"""Below this, scaling up to a patch invents more than it shows."""
+"""Below this, most of the scaled-up patch would be interpolated."""
 MAX_PX = 4096
 """512 micrometres at 0.125 mpp, twice as fine as a 40x scan."""
 MAX_SCANS = 32
-"""A progressive JPEG may go over its pixels as often as it likes, at 33 bytes a time."""
+"""A progressive JPEG may have any number of scans over its pixels, at 33 bytes each."""
 _JPEG, _START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("RGB", "RGBA", "L", "P", "1")
 
 
 def decode_patch(data: bytes) -> NDArray[np.uint8]:
-    """Decode a square JPEG or PNG and bring it to the patch's size.
+    """Decode a square JPEG or PNG and resize it to the patch's size.
 
     Args:
         data: The file's bytes. Its side is 64 to 4096 px; a side other than 1024 px is resized
             (bicubic), as for a patch read at another magnification.
 
     Returns:
-        Shape (1024, 1024, 3), uint8 RGB. Transparency is laid on white, as a slide's background.
+        Shape (1024, 1024, 3), uint8 RGB. Transparency becomes white, like a slide's background.
 
     Raises:
         ImageRefusedError: The bytes are not such an image; the text says why.
@@ -51,7 +51,7 @@ def decode_patch(data: bytes) -> NDArray[np.uint8]:
         raise ImageRefusedError(msg)
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            # Pillow's own warning about large images says less than the check of the size does.
+            # Pillow's own warning about large images is less precise than the check of the size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             _check_header(image)
             return _pixels(image)
@@ -90,7 +90,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
         background = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
         rgb = Image.alpha_composite(background, pixels).convert("RGB")
     else:
-        # Pillow would copy what is RGB already.
+        # Pillow would copy an image that is already RGB.
         rgb = image if image.mode == "RGB" else image.convert("RGB")
     if rgb.size != (PATCH_PX, PATCH_PX):
         rgb = rgb.resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC)

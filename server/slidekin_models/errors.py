@@ -1,4 +1,4 @@
-"""Errors of this package: each names the thing that is wrong and the cure."""
+"""Errors of this package; each names what is wrong and the cure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WeightsError(ModelError):
 
 
 class RandomWeightsRefusedError(ModelError):
-    """Random weights were asked for where the configuration does not allow them by name."""
+    """Random weights were requested, and the configuration does not allow them explicitly."""
 
 
 class ImageRefusedError(ModelError):
@@ -24,15 +24,15 @@ class ImageRefusedError(ModelError):
 
 
 class PlacementError(ModelError):
-    """The device, precision or runtime asked for cannot be served."""
+    """The requested device, precision or runtime cannot be served."""
 
 
 class SamplingError(ModelError):
-    """Slides or tiles give no patches; the text says of each file why."""
+    """Slides or tiles give no patches; the text gives the reason for each file."""
 
 
 class TrainingError(ModelError):
-    """A training run cannot start, go on or be resumed; the text says why and what to do."""
+    """A training run cannot start, continue or be resumed; the text says why and what to do."""
 
 
 class UnjudgedRuntimeError(PlacementError):

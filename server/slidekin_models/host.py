@@ -1,4 +1,4 @@
-"""What the process that serves the networks must be. Light to import: no torch."""
+"""Requirements on the process that serves the networks. Light to import: no torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from slidekin_models.errors import PlacementError
 def require_numpy_1() -> None:
     """Refuse to serve under numpy 2.
 
-    Triton's Python backend hands tensors over through numpy's C interface of version 1: under
-    numpy 2 they arrive as garbage, without any error.
+    Triton's Python backend passes tensors through numpy's C interface of version 1: under numpy 2
+    they arrive as garbage, without any error.
 
     Raises:
         PlacementError: numpy is of version 2 or later.

@@ -1,7 +1,7 @@
-"""Key and texture of a patch, as the search service makes them of the networks' answers.
+"""Key and texture of a patch, computed from the networks' answers as the search service does.
 
-The gate compares runtimes by what the index would hold. The service's own functions are out of this
-package's reach; a test holds the two to be equal.
+The gate compares runtimes by what the index would store. This package cannot import the service's
+own functions; a test checks that both give equal results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED_SPACING = 50 * 10**11
-"""Distance between two seeds of the guided walk in keys: C of 50 in units of 10^11."""
+"""Distance between two seeds of the guided walk, in keys: C = 50 units of 10^11."""
 _WEIGHTS = (1, 10**6, 10**11)
 
 

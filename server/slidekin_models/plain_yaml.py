@@ -1,4 +1,4 @@
-"""YAML without aliases, by which a small file can state more than any memory holds."""
+"""YAML without aliases: with them, a small file could expand beyond any memory."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def load_yaml(text: str) -> Any:  # noqa: ANN401  a document may hold anything
     """Read a document of plain values.
 
     Raises:
-        yaml.YAMLError: It is none, or has an alias; says where.
-        ValueError: A number or a date in it is none.
-        RecursionError: It is nested too deep.
+        yaml.YAMLError: It is not YAML, or has an alias; says where.
+        ValueError: A number or a date in it is not valid.
+        RecursionError: It is nested too deeply.
     """
-    # A safe loader, to which only a refusal was added.
+    # A safe loader that additionally refuses aliases.
     return yaml.load(text, _Loader)  # noqa: S506

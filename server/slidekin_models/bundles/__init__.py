@@ -1,1 +1,1 @@
-"""Bundles: a pair of networks with all that serves it, and stores of them."""
+"""Bundles, which hold a pair of networks with everything needed to serve it, and model stores."""

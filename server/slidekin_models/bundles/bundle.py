@@ -1,6 +1,6 @@
-"""The bundle: one directory with all that serves a pair of networks, and what is true of it.
+"""The bundle: one directory with everything needed to serve a pair of networks.
 
-The search service and the launcher read ``bundle.yaml`` alone; they need neither torch nor this
+The search service and the launcher read only ``bundle.yaml``; they need neither torch nor this
 package.
 """
 
@@ -58,7 +58,7 @@ class RandomTexture(_Config):
 
 
 class VqVaeChoice(_Config):
-    """Which VQ-VAE: one of these."""
+    """The choice of the VQ-VAE: exactly one of these."""
 
     manifest: Path | None = None
     shipped: str | None = None
@@ -71,7 +71,7 @@ class VqVaeChoice(_Config):
 
 
 class TextureChoice(_Config):
-    """Which texture network: one of these."""
+    """The choice of the texture network: exactly one of these."""
 
     manifest: Path | None = None
     package: str | None = None
@@ -83,16 +83,16 @@ class TextureChoice(_Config):
 
 
 class BuildConfig(_Config):
-    """The file that chooses a pair of networks."""
+    """The configuration file that chooses a pair of networks."""
 
     vqvae: VqVaeChoice
     texture: TextureChoice
     allow_random_weights: bool = False
-    """Random weights are taken only where this says so in as many words."""
+    """Random weights are refused unless this is true."""
 
 
 class NetworkEntry(_Config):
-    """What the bundle's description says of a network."""
+    """The description of a network in the bundle."""
 
     name: str
     architecture: str
@@ -114,7 +114,7 @@ class Networks(_Config):
 
 
 class TritonNames(_Config):
-    """Under which names Triton serves the pair."""
+    """The names under which Triton serves the pair."""
 
     encoder_model: str = "patch_encoder"
     raw_encoder_model: str = "patch_encoder_raw"
@@ -122,7 +122,7 @@ class TritonNames(_Config):
 
 
 class CanaryTolerance(_Config):
-    """How far an answer of networks in fewer digits than fp32 may be from the known one."""
+    """How far the answer of networks in less than fp32 may be from the known one."""
 
     max_differing_codes: int
     max_differing_texture_bits: int
@@ -131,7 +131,8 @@ class CanaryTolerance(_Config):
 class Canary(_Config):
     """Paths within the bundle, and how far an answer may be from the known one.
 
-    Another processor sums in another order, and a codeword that is nearest by a hair may change.
+    Processors sum in different orders, so the nearest of two almost equally near codewords may
+    change.
     """
 
     image: str = canary.IMAGE.as_posix()
@@ -140,7 +141,7 @@ class Canary(_Config):
     max_differing_codes: int = 4
     max_differing_texture_bits: int
     reduced_precision: CanaryTolerance | None = None
-    """What the gate lets pass of one patch."""
+    """What the gate allows for one patch."""
 
 
 class Bundle(_Config):
@@ -161,16 +162,16 @@ class Bundle(_Config):
 def build_bundle(config_path: Path, out: Path, *, replace: bool = False) -> Bundle:
     """Write the bundle that a configuration chooses.
 
-    It is made beside ``out`` and renamed, so that a bundle is never half there. A bundle of the
-    same fingerprint that stands there already is left as it is.
+    It is made beside ``out`` and renamed, so that a bundle is never incomplete. An existing bundle
+    with the same fingerprint is left as it is.
 
     Args:
         config_path: YAML of a :class:`BuildConfig`; paths in it are relative to it.
         out: The bundle's directory.
-        replace: Whether a bundle of another fingerprint may be replaced.
+        replace: Whether a bundle with another fingerprint may be replaced.
 
     Raises:
-        ManifestError: The configuration or a manifest is not valid, or ``out`` is taken.
+        ManifestError: The configuration or a manifest is not valid, or ``out`` is not empty.
         RandomWeightsRefusedError: Random weights without ``allow_random_weights: true``.
         WeightsError: A weights file is missing or altered.
     """
@@ -204,13 +205,13 @@ def read_bundle(directory: Path) -> Bundle:
     """Read and validate a bundle's description.
 
     Raises:
-        ManifestError: There is none, or it is not valid.
+        ManifestError: The description is missing or not valid.
     """
     return read_yaml(directory / BUNDLE_NAME, Bundle)
 
 
 def verify_bundle(directory: Path) -> Bundle:
-    """Check that a bundle's weights and manifests are those of its description.
+    """Check that a bundle's weights and manifests match its description.
 
     Raises:
         ManifestError: Description and manifests disagree.
@@ -250,7 +251,7 @@ def _describe(vqvae: VqVaeManifest, texture: TextureManifest) -> Bundle:
 def _adopt_verdicts(
     made: Path, standing: Path, kind: type[VqVaeManifest | TextureManifest]
 ) -> None:
-    """Add what the gate found since the bundle was built; its own verdicts stay."""
+    """Add the gate's verdicts that the bundle does not have; its own verdicts stay."""
     held = read_yaml(standing / MANIFEST_NAME, kind)
     known = {(verdict.runtime, verdict.precision, verdict.device) for verdict in held.runtimes}
     fresh = [

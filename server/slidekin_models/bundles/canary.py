@@ -1,7 +1,7 @@
-"""The canary: a fixed patch with known codes and texture, encoded again by whoever serves.
+"""The canary: a fixed patch with known codes and texture, which a serving system encodes again.
 
-A server that gives other answers for it (another library, a broken accelerator, altered weights)
-would fill an index with codes that match nothing.
+A server that gives other answers for it (because of another library, a broken accelerator or
+altered weights) would fill an index with codes that match nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A model store: a folder of bundles, one of which new collections take.
+"""A model store: a folder of bundles, one of which is active: new collections use it.
 
-``STORE/NAME/`` is a bundle; ``STORE/store.yaml`` names the active one. The launcher serves all of
-them, and the search service reads the file each time it matters: neither needs this package.
+``STORE/NAME/`` is a bundle; ``STORE/store.yaml`` names the active one. The launcher serves all
+bundles, and the search service reads the file whenever it needs it; neither needs this package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slidekin_models.weights.manifest import read_yaml, write_yaml
 
 STORE_NAME = "store.yaml"
 _SHORTEST = 4
-"""Digits of a fingerprint that name a bundle at least."""
+"""Fewest digits of a fingerprint by which a bundle can be named."""
 
 
 class StoreFile(BaseModel):
@@ -42,13 +42,13 @@ class StoredModel:
     directory: Path
     bundle: Bundle
     active: bool
-    """New collections take it."""
+    """Whether new collections use it."""
 
 
 def list_models(store: Path) -> list[StoredModel]:
     """Read the descriptions of all bundles of a store, by name.
 
-    A store of one bundle needs no file: that one is active.
+    A store with one bundle needs no file: that bundle is active.
 
     Raises:
         ManifestError: A description or the store's file is not valid, or there is no bundle.
@@ -68,10 +68,10 @@ def list_models(store: Path) -> list[StoredModel]:
 
 
 def find_model(store: Path, wanted: str) -> StoredModel:
-    """Return the bundle that a name, or the beginning of a fingerprint, means.
+    """Return the bundle with a name, or with a fingerprint that begins so.
 
     Raises:
-        ManifestError: None, or several; or as :func:`list_models`.
+        ManifestError: There is none, or several; or as :func:`list_models`.
     """
     models = list_models(store)
     found = [model for model in models if model.name == wanted]
@@ -86,7 +86,7 @@ def find_model(store: Path, wanted: str) -> StoredModel:
 
 
 def activate(store: Path, wanted: str) -> StoredModel:
-    """Have new collections take a bundle. It is verified first, and the file changes in one step.
+    """Make a bundle the active one. It is verified first, and the file changes in one step.
 
     Raises:
         ManifestError: There is no such bundle, or its description does not fit its manifests.

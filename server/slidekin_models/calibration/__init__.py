@@ -1,1 +1,1 @@
-"""The Hamming threshold of a texture network, from tissue."""
+"""Measures the Hamming threshold of a texture network on tissue."""

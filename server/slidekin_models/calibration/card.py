@@ -1,4 +1,4 @@
-"""What a calibration leaves in a model directory: manifest, card, curves as picture and numbers."""
+"""Writes a calibration to a model directory: manifest, card, curves as picture and numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _END = "<!-- end of calibration -->"
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold, and all that led to it."""
+    """A threshold, and the measurements behind it."""
 
     curves: Curves
     threshold_bits: int
@@ -31,7 +31,7 @@ class Calibration:
     tissue: str
     """The sample in words."""
     groups: int
-    """Different slides, tiles or patients in the sample."""
+    """Number of different slides, tiles or patients in the sample."""
     patients_known: bool
 
     @property
@@ -57,10 +57,10 @@ class Calibration:
 
 
 def write_calibration(directory: Path, calibration: Calibration) -> TextureManifest:
-    """Put a calibration into a model directory; the manifest changes last, and in one step.
+    """Write a calibration to a model directory; the manifest changes last, and in one step.
 
     Raises:
-        ManifestError: The manifest has become unreadable.
+        ManifestError: The manifest can no longer be read.
     """
     manifest = read_yaml(directory / MANIFEST_NAME, TextureManifest)
     changed = manifest.model_copy(
@@ -99,7 +99,7 @@ def _write_numbers(path: Path, calibration: Calibration, manifest: TextureManife
 
 
 def _draw(path: Path, calibration: Calibration, name: str) -> None:
-    # Heavy, and of use here alone.
+    # Heavy, and needed only here.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     curves, theta = calibration.curves, calibration.threshold_bits
@@ -140,7 +140,7 @@ def _draw(path: Path, calibration: Calibration, name: str) -> None:
 
 
 def _write_card(path: Path, calibration: Calibration, manifest: TextureManifest) -> None:
-    """Write the card, or in a card that is there the part on calibration alone."""
+    """Write the card; in an existing card, change only the section on calibration."""
     section = f"{_BEGIN}\n{_section(calibration)}{_END}\n"
     if not path.exists():
         path.write_text(f"{_head(manifest)}\n{section}", encoding="utf-8")

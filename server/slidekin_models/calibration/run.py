@@ -1,4 +1,4 @@
-"""The calibration as a whole: draw tissue, encode it, measure, choose, write."""
+"""The whole calibration: draw tissue, encode it, measure, choose, write."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def calibrate_texture(
     tell: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> TextureManifest:
-    """Set the threshold of a model directory from the tissue of a folder.
+    """Set the threshold of a model directory from the tissue in a folder.
 
     Args:
         directory: Model directory of a texture network; runs in torch, fp32, on the CPU.
         tissue: Folder of slides or tiles.
         rule: How the threshold is chosen, see :func:`slidekin_models.calibration.threshold.choose`.
-        share: Of nearest neighbours, for the rule ``share``.
-        patches: How many at most.
+        share: Share of nearest neighbours, for the rule ``share``.
+        patches: Most patches to draw.
         patients: CSV file with the columns ``slide`` and ``patient``.
-        slide_mpp: Resolution of slides that do not say it, by file name.
-        seed: Of the choice of patches.
-        tell: Told of patches done, and of how many there are.
-        say: Told of files.
+        slide_mpp: Resolution of slides that do not state it, by file name.
+        seed: Seed for the choice of patches.
+        tell: Called with the number of patches done, and of all patches.
+        say: Called with a line about files.
 
     Raises:
-        ManifestError: It is no texture network's directory, or part of a bundle.
+        ManifestError: It is not the directory of a texture network, or part of a bundle.
         SamplingError: The tissue cannot be used.
         WeightsError: The weights are missing or altered.
     """

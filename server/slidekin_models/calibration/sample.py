@@ -1,4 +1,4 @@
-"""The tissue that a threshold is measured on: patches, each with the slide or patient it is of."""
+"""The tissue on which a threshold is measured: patches, each with its slide or patient."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from slidekin_models.sampling import TILE_SUFFIXES, SampleSettings, TissueSample
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is drawn from a folder."""
+    """The sample drawn from a folder."""
 
     tiles: tuple[Path, ...]
     """Each is scaled to one patch, as the service does with images."""
     slides: tuple[tuple[Path, TissueSampler], ...]
     per_slide: int
     groups: tuple[str, ...]
-    """The patient of each patch where that is known, else its slide or tile; tiles come first."""
+    """The patient of each patch if known, else its slide or tile; tiles come first."""
     skipped: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.tiles) + len(self.slides) * self.per_slide
 
     def patches(self) -> Iterator[NDArray[np.uint8]]:
-        """Shape (1024, 1024, 3) each, in the order of ``groups``.
+        """Yield the patches, shape (1024, 1024, 3) each, in the order of ``groups``.
 
         Raises:
             SamplingError: A file cannot be read.
@@ -46,7 +46,7 @@ class Sample:
             yield from sampler.patches(self.per_slide)
 
     def describe(self) -> str:
-        """In words, for cards."""
+        """Describe the sample in words, for cards."""
         parts = []
         if self.tiles:
             parts.append(f"{len(self.tiles)} tiles, each scaled to 1024 px")
@@ -64,18 +64,18 @@ def sample_tissue(
     slide_mpp: Mapping[str, float],
     say: Callable[[str], None],
 ) -> Sample:
-    """Look for slides and tiles beneath ``folder`` and choose what is drawn.
+    """Find slides and tiles in ``folder`` and choose what is drawn.
 
     Args:
-        folder: Searched with all that is beneath it.
-        patches: How many at most, over all.
-        seed: Of the choice.
+        folder: Searched with its subfolders.
+        patches: Most patches in total.
+        seed: Seed for the choice.
         patients: Patient of a slide or tile, by its file's name with or without suffix.
-        slide_mpp: Micrometres per level-0 pixel of slides that do not say it, by file name.
-        say: Told of slides as they are opened, and of files that are passed over.
+        slide_mpp: Micrometres per level-0 pixel of slides that do not state it, by file name.
+        say: Called with a line about each slide that is opened, and each file that is skipped.
 
     Raises:
-        SamplingError: Nothing there that can be used.
+        SamplingError: The folder holds nothing usable.
     """
     if not folder.is_dir():
         msg = f"{folder}: there is no such folder: check the path"
@@ -107,7 +107,7 @@ def sample_tissue(
 
 
 def read_patients(table: Path) -> dict[str, str]:
-    """The columns ``slide`` and ``patient`` of a CSV file: the label file that ingest takes.
+    """Read the columns ``slide`` and ``patient`` of a CSV file, such as the label file of ingest.
 
     Raises:
         SamplingError: The file cannot be read, or lacks a column.

@@ -1,7 +1,7 @@
-"""A texture network's Hamming threshold, from what it makes of tissue.
+"""A texture network's Hamming threshold, chosen from its textures of tissue.
 
-The threshold (theta) decides which textures count as alike. Too low, and a patch's nearest
-neighbours are turned away; too high, and everything is let through. Two curves show both: the share
+The threshold (theta) decides which textures count as alike. If it is too low, a patch's nearest
+neighbours are rejected; if it is too high, everything is admitted. Two curves show this: the share
 of nearest neighbours, and the share of all pairs, whose distance is at most theta.
 """
 
@@ -37,7 +37,7 @@ class Curves:
 
     @property
     def bits(self) -> int:
-        """Of a texture."""
+        """Width of a texture."""
         return len(self.nearest) - 1
 
     def nearest_percentile(self, percent: int) -> int:
@@ -54,7 +54,7 @@ def measure(bits: NDArray[np.bool_], groups: Sequence[str]) -> Curves:
     """Measure the distances between patches of different groups.
 
     Patches of one slide share stain, scanner and often the very same tissue: they would make every
-    network look sharper than a search over other patients finds it.
+    network look better than it is in a search over other patients.
 
     Args:
         bits: Textures, shape (patches, bits).
@@ -86,17 +86,17 @@ def measure(bits: NDArray[np.bool_], groups: Sequence[str]) -> Curves:
 
 
 def choose(curves: Curves, rule: Rule, share: float) -> int:
-    """The threshold.
+    """Choose the threshold.
 
     Args:
-        curves: As measured.
+        curves: The measured curves.
         rule: ``share``: the least threshold that admits this share of nearest neighbours.
             ``separation``: the least at which the share of nearest neighbours exceeds the share of
             all pairs the most.
         share: For the rule ``share``; above 0, at most 1.
 
     Raises:
-        SamplingError: The share is not one.
+        SamplingError: The share is out of range.
     """
     if rule == "separation":
         return int(np.argmax(curves.nearest - curves.pairs))

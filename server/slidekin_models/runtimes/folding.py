@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same function in fewer passes."""
+"""Folds BatchNorm into the convolution before it: the same function in fewer passes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Tracer(fx.Tracer):
-    """Keeps every kind of convolution whole, those of other packages too."""
+    """Traces no convolution's inside, including those of other packages."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
@@ -18,14 +18,14 @@ class _Tracer(fx.Tracer):
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Fold each BatchNorm that directly follows a convolution into that convolution.
 
-    Those behind a ReLU stay: with zero padding, their shift cannot move through the next
+    Those behind a ReLU stay: with zero padding, their shift cannot be moved into the next
     convolution.
 
     Args:
-        network: In evaluation mode; left as it is.
+        network: A network in evaluation mode; it is not changed.
 
     Returns:
-        A module of the same function, up to rounding.
+        A module that computes the same function, up to rounding.
     """
     traced = fx.GraphModule(network, _Tracer().trace(network))
     modules: dict[str, Any] = dict(traced.named_modules())

@@ -1,7 +1,7 @@
 """The gate: a runtime is served only after it was compared with torch in fp32 on real tissue.
 
-Compared is what the index would hold (codes, keys and textures), not the floats they are made of.
-What a runtime may change, and why so much, stands in :mod:`slidekin_models.weights.verdicts`.
+It compares what the index would store (codes, keys and textures), not the floats behind them.
+:mod:`slidekin_models.weights.verdicts` says how much a runtime may change, and why.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
-    """What runtimes are compared on."""
+    """The tissue on which runtimes are compared."""
 
     patches: Sequence[NDArray[np.uint8]]
     """Each (1024, 1024, 3), RGB."""
     sources: tuple[str, ...]
-    """Slides and folders of tiles that they were drawn from."""
+    """Slides and folders of tiles from which they were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found of one network in one runtime."""
+    """The result for one network in one runtime."""
 
     directory: Path
     """The network's model directory."""
     verdict: Verdict[CodeFigures] | Verdict[TextureFigures]
     faults: tuple[str, ...]
-    """Why it was refused; empty where it was accepted."""
+    """Why it was refused; empty if it was accepted."""
 
 
 def model_directories(directory: Path) -> list[Path]:
-    """The networks of a bundle, or the one model directory that is named.
+    """Return the model directories of a bundle, or the given model directory itself.
 
     Raises:
-        ManifestError: It is neither.
+        ManifestError: The directory is neither.
     """
     if (directory / MANIFEST_NAME).is_file():
         return [directory]
@@ -77,14 +77,14 @@ def model_directories(directory: Path) -> list[Path]:
 def judge(
     directory: Path, placements: Sequence[Placement], tissue: Tissue, progress: Progress
 ) -> list[Judgement]:
-    """Compare runtimes of one network with the reference and note the verdicts in its manifest.
+    """Compare runtimes of one network with the reference, and write the verdicts to its manifest.
 
     An earlier verdict about the same runtime, precision and device is replaced.
 
     Args:
         directory: Model directory.
-        placements: What to judge.
-        tissue: What to judge it on.
+        placements: The placements to judge.
+        tissue: The tissue to judge them on.
         progress: Called with a line about each patch.
 
     Raises:
@@ -141,7 +141,7 @@ def texture_figures(reference: NDArray[np.float32], other: NDArray[np.float32]) 
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """What the gate needs of either kind of network."""
+    """The parts of the gate that depend on the kind of network."""
 
     directory: Path
     manifest: VqVaeManifest | TextureManifest
@@ -179,7 +179,7 @@ def _encode(
             f"{network.manifest.name}: {placement.runtime} {placement.precision}, patch {number} "
             f"of {len(tissue.patches)}"
         )
-        # A copy: torch warns of arrays that it could not write to.
+        # A copy: torch warns about arrays that are not writable.
         answers.append(encoder.encode(patch[None].copy()))
     return np.concatenate(answers)
 

@@ -29,7 +29,7 @@ class OpenVinoRuntime:
 
     def __init__(self, halves: Halves, placement: Placement) -> None:
         if placement.threads:
-            # The judgement is small, and torch's idle threads would spin beside OpenVINO's.
+            # The judgement is small, and torch's idle threads would spin and slow OpenVINO's down.
             torch.set_num_threads(1)
         self._openvino = _import_openvino()
         self._core = self._openvino.Core()
@@ -38,13 +38,13 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[placement.precision],
             "INFERENCE_NUM_THREADS": placement.threads,
             "NUM_STREAMS": 1,
-            # Two networks share the machine: pinned, both would sit on the same cores.
+            # Two networks share the machine; if pinned, both would use the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Encode patches (n, side, side, 3); the first of each shape has the network compiled."""
+        """Encode patches (n, side, side, 3); the first call with a shape compiles the network."""
         request = self._compiled.get(images.shape)
         if request is None:
             request = self._compiled[images.shape] = self._compile(images)
@@ -54,9 +54,9 @@ class OpenVinoRuntime:
         return answers
 
     def _compile(self, images: NDArray[np.uint8]) -> Any:  # noqa: ANN401
-        # Traced at its own shape: a network may work out its padding from it.
+        # Traced at this shape: a network may compute its padding from it.
         with warnings.catch_warnings():
-            # OpenVINO traces by means that torch is about to give up; the version is pinned.
+            # OpenVINO uses a tracer that torch is about to drop; torch's version is pinned.
             warnings.simplefilter("ignore")
             model = self._openvino.convert_model(
                 self._halves.trunk, example_input=torch.from_numpy(images)
@@ -67,7 +67,7 @@ class OpenVinoRuntime:
 
 def _import_openvino() -> Any:  # noqa: ANN401 (the package ships no types)
     try:
-        import openvino  # noqa: PLC0415 (only where it is asked for)
+        import openvino  # noqa: PLC0415 (only if it is used)
     except ImportError:
         msg = (
             "runtime: openvino is not installed here; install deploy/triton/requirements.txt, or "

@@ -20,10 +20,10 @@ RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Each runtime with the precisions it offers.
 
-``torch`` is the network as it is written, operator by operator: in fp32 it is the reference that
-all others are judged against. ``torch-folded`` has each BatchNorm that directly follows a
-convolution folded into it. ``torch-compile`` has torch's compiler fuse operators, and needs a C++
-compiler; ``torch-cudagraphs`` replays a GPU's recorded kernels. ``openvino`` runs on the CPU.
+``torch`` runs the network as written, operator by operator; in fp32 it is the reference for all
+others. ``torch-folded`` folds each BatchNorm that directly follows a convolution into it.
+``torch-compile`` fuses operators with torch's compiler, and needs a C++ compiler;
+``torch-cudagraphs`` replays a GPU's recorded kernels. ``openvino`` runs on the CPU.
 """
 PRECISIONS = ("fp32", "bf16", "fp16")
 REFERENCE = ("torch", "fp32")
@@ -37,21 +37,21 @@ class Placement:
     device: str = "cpu"
     """``cpu``, or ``cuda:N``."""
     precision: str = "fp32"
-    """Of the convolutions. The nearest codeword and the mean over the last map are always worked
-    out in fp32."""
+    """Of the convolutions. The nearest codeword and the mean over the last map are always computed
+    in fp32."""
     runtime: str = "torch"
     """One of :data:`RUNTIMES`."""
     threads: int = 0
-    """Threads of one network's operators on the CPU; 0 leaves the runtime's own choice."""
+    """Threads of one network's operators on the CPU; 0: the runtime's own choice."""
     images_per_forward: int = 1
-    """A CPU gains nothing from larger steps, and one 1024 px patch already takes 0.6 GB in the
-    VQ-VAE's first layers; a result then also never depends on its neighbours in the batch."""
+    """More than one gains nothing on a CPU, and one 1024 px patch already takes 0.6 GB in the
+    VQ-VAE's first layers. With one, a result also never depends on the rest of the batch."""
 
     def __post_init__(self) -> None:
-        """Refuse what no runtime offers.
+        """Refuse values that no runtime offers.
 
         Raises:
-            PlacementError: Names the value and what may stand there.
+            PlacementError: A value is not offered; names it and the valid ones.
         """
         require_known("precision", self.precision, PRECISIONS)
         require_known("runtime", self.runtime, tuple(RUNTIMES))
@@ -75,10 +75,10 @@ class Placement:
 
 
 def require_known(key: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a value that stands for nothing.
+    """Refuse an unknown value.
 
     Raises:
-        PlacementError: Names what is known.
+        PlacementError: The value is unknown; names the known ones.
     """
     if value not in known:
         msg = f"{key}: {value!r} is not served; known are {', '.join(known)}"
@@ -86,7 +86,7 @@ def require_known(key: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def placement_in_triton(parameters: Mapping[str, str], kind: str, device_id: str) -> Placement:
-    """The placement that a Triton model's configuration asks for.
+    """Return the placement that a Triton model's configuration states.
 
     Args:
         parameters: ``precision``, ``runtime``, ``threads``, ``images_per_forward``, as text.
@@ -104,11 +104,12 @@ def placement_in_triton(parameters: Mapping[str, str], kind: str, device_id: str
 
 
 def _threads(runtime: str) -> int:
-    """Threads of one of the two networks that share the machine.
+    """Return the threads of each of the two networks that share the machine.
 
-    torch's threads wait for each other in busy loops, so that more of them than cores cost dearly:
-    on two cores a patch costs both networks 2.1 s of processor time with one thread each, and 3.4 s
-    with two. OpenVINO's sleep while they wait, and either network may have all cores.
+    torch's threads wait for each other in busy loops, so having more of them than cores is
+    expensive: on two cores a patch takes both networks 2.1 s of processor time with one thread
+    each, and 3.4 s with two. OpenVINO's threads sleep while they wait, so each network may use all
+    cores.
     """
     cores = len(os.sched_getaffinity(0))
     return cores if runtime == "openvino" else max(1, cores // 2)

@@ -1,7 +1,7 @@
-"""Networks ready to encode patches: loaded from a directory, carried out by a runtime.
+"""Networks ready to encode patches: loaded from a directory, and run by a runtime.
 
-One code path for every device, precision and runtime; Triton's models, the canary, the gate and the
-tests all come through here.
+One code path for every device, precision and runtime: Triton's models, the canary, the gate and the
+tests all use it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from slidekin_models.weights.verdicts import is_accepted
 
 
 class Runtime(Protocol):
-    """What carries a network out."""
+    """Runs a network."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.generic]:
         """Encode patches (n, side, side, 3); the first dimension of the answer is n."""
 
 
 class PatchEncoder:
-    """A network in evaluation mode that takes and gives numpy arrays.
+    """A network in evaluation mode that takes and returns numpy arrays.
 
     Args:
         halves: The network.
@@ -55,7 +55,7 @@ class PatchEncoder:
 
     def __init__(self, halves: Halves, placement: Placement) -> None:
         for half in (halves.trunk, halves.judgement):
-            # Gradients would double the memory of nothing that is used here.
+            # Gradients are not used here and would take memory.
             half.requires_grad_(requires_grad=False).eval()
         self._runtime = _runtime(halves, placement)
         self._step = placement.images_per_forward
@@ -66,7 +66,7 @@ class PatchEncoder:
         return np.concatenate([self._runtime(images[at : at + self._step]) for at in starts])
 
     def encode_many(self, requests: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
-        """Encode the patches of several requests together, and give each its own answer."""
+        """Encode the patches of several requests together; return one answer for each."""
         if self._step == 1:
             return [self.encode(images) for images in requests]
         answers = self.encode(np.concatenate(requests))
@@ -75,12 +75,12 @@ class PatchEncoder:
 
 
 def load_vqvae(directory: Path, placement: Placement, *, unjudged: bool = False) -> PatchEncoder:
-    """The VQ-VAE of a model directory, as images -> raw codes (n, side / 16, side / 16) uint8.
+    """Load the VQ-VAE of a model directory: images -> raw codes (n, side / 16, side / 16) uint8.
 
     Args:
         directory: The model directory.
         placement: Where and how it runs.
-        unjudged: Take a runtime that the gate has not accepted for these weights.
+        unjudged: Allow a runtime that the gate has not accepted for these weights.
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
@@ -95,9 +95,9 @@ def load_vqvae(directory: Path, placement: Placement, *, unjudged: bool = False)
 
 
 def load_texture(directory: Path, placement: Placement, *, unjudged: bool = False) -> PatchEncoder:
-    """The texture network of a model directory, as images -> features (n, texture_bits) float32.
+    """Load the texture network of a model directory: images -> features (n, texture_bits) float32.
 
-    Args and errors as of :func:`load_vqvae`.
+    Arguments as for :func:`load_vqvae`.
 
     Raises:
         ManifestError: The manifest is not valid, or was written for another version.
@@ -114,7 +114,7 @@ def load_texture(directory: Path, placement: Placement, *, unjudged: bool = Fals
 
 
 def vqvae_halves(directory: Path, manifest: VqVaeManifest) -> Halves:
-    """The VQ-VAE of a model directory as torch modules in evaluation mode.
+    """Load the VQ-VAE of a model directory as torch modules in evaluation mode.
 
     Raises:
         ManifestError: The manifest was written for another version.
@@ -126,11 +126,11 @@ def vqvae_halves(directory: Path, manifest: VqVaeManifest) -> Halves:
 
 
 def texture_halves(directory: Path, manifest: TextureManifest) -> Halves:
-    """The texture network of a model directory as torch modules in evaluation mode.
+    """Load the texture network of a model directory as torch modules in evaluation mode.
 
     Raises:
-        ManifestError: The manifest was written for another version, or is of a network of the
-            user's own.
+        ManifestError: The manifest was written for another version, or belongs to a user's own
+            network.
         WeightsError: The weights are missing, altered, or another network's.
     """
     architecture = texture_architecture(manifest.architecture)
@@ -163,7 +163,7 @@ def _require_accepted(
 
 
 def _foreign_halves(directory: Path, manifest: TextureManifest, placement: Placement) -> Halves:
-    """A network of the user's own: whole in torch, which hands ONNX on to OpenVINO."""
+    """Load a user's own network as one torch module; an ONNX file runs in OpenVINO inside it."""
     if (placement.runtime, placement.precision) != REFERENCE:
         msg = (
             f"{manifest.name}: a network of your own runs as torch in fp32, not as "

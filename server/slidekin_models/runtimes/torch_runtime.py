@@ -1,4 +1,4 @@
-"""torch: as the network is written, folded, compiled, or as a GPU's recorded kernels."""
+"""torch: the network as written, folded, compiled, or as a GPU's recorded kernels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchRuntime:
         placement: A runtime of torch.
 
     Raises:
-        PlacementError: The device is not there.
+        PlacementError: There is no such device.
     """
 
     def __init__(self, halves: Halves, placement: Placement) -> None:
@@ -35,7 +35,7 @@ class TorchRuntime:
             raise PlacementError(msg)
         if placement.threads:
             torch.set_num_threads(placement.threads)
-        # "fp32" means it: TF32 would round the products to 10 bits.
+        # fp32 must be real fp32: TF32 would round the products to 10 bits.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         self._device = placement.device

@@ -1,10 +1,11 @@
 """Patches of tissue, drawn from slides and image tiles: for training, calibration and gates.
 
-The i-th patch depends on nothing but the files, the settings and i. Whoever stops after a thousand
-patches can go on with the next one later, from any thread, and two programs see the same tissue.
+The i-th patch depends only on the files, the settings and i. A program that stops after a thousand
+patches can continue with the next one later, from any thread, and two programs see the same tissue.
 
-Slides are read with ``slidekin.slides``, by the same rules for resolution and tissue as ingest.
-Nothing else of ``slidekin_models`` may do so: Triton runs it where ``slidekin`` is not installed.
+Slides are read with ``slidekin.slides``, by the same rules for resolution and tissue as ingest. No
+other part of ``slidekin_models`` may import it: Triton runs them where ``slidekin`` is not
+installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which files of a folder hold tissue."""
+"""Finds the files of a folder that hold tissue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLIDE_SUFFIXES = frozenset(
 
 
 def tissue_files(folder: Path) -> Iterator[Path]:
-    """Slides and pictures beneath a folder; one with ``.dcm`` files is a DICOM slide itself."""
+    """Yield slides and pictures in a folder; a folder with ``.dcm`` files is a DICOM slide."""
     known = TILE_SUFFIXES | TIFF_SUFFIXES | _SLIDE_SUFFIXES
     for where, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
@@ -38,7 +38,7 @@ def is_image(path: Path) -> bool:
 
 
 def is_untiled(path: Path) -> bool:
-    """Whether a TIFF is stored in strips, which no slide of OpenSlide's is."""
+    """Whether a TIFF is stored in strips, as no slide that OpenSlide reads is."""
     tile_width_tag = 322
     try:
         with Image.open(path) as image:

@@ -32,7 +32,7 @@ class Source(Protocol):
     name: str
 
     def tissue_mm2(self, *, held_out: bool) -> float:
-        """Area to draw from; 0 where no patch fits."""
+        """Area to draw from; 0 if no patch fits."""
 
     def draw(self, rng: np.random.Generator, *, held_out: bool) -> Image.Image:
         """One patch, RGB."""
@@ -42,12 +42,12 @@ class TissueSampler:
     """Draws patches from slides and tiles.
 
     A slide, or a folder of tiles, is drawn with a probability proportional to the square root of
-    its tissue's area: large ones count for more, and do not drown the small.
+    its tissue's area: large ones are drawn more often, but do not crowd out small ones.
 
     Attributes:
-        settings: As given.
-        sources: Names of the slides and folders of tiles that are drawn from.
-        skipped: Files that are not, each with the reason.
+        settings: The settings.
+        sources: Names of the slides and folders of tiles to draw from.
+        skipped: Files that are not used, each with the reason.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class TissueSampler:
         """Open the slides and find their tissue.
 
         Args:
-            paths: Files, and folders that are searched with all that is beneath them. Other
-                files of a folder are passed over.
+            paths: Files, and folders that are searched with their subfolders. Other files in a
+                folder are skipped.
             settings: What to draw.
             progress: Called with a line about each slide.
 
         Raises:
-            SamplingError: Nothing there, or nothing of it gives a patch; says why.
+            SamplingError: There are no slides or tiles, or none gives a patch; says why.
         """
         self.settings = settings
         self._sources: list[Source] = []
@@ -86,10 +86,10 @@ class TissueSampler:
             raise SamplingError(self._why_nothing(paths))
 
     def patch(self, index: int, *, held_out: bool = False) -> NDArray[np.uint8]:
-        """The patch of this number: (side_px, side_px, 3) uint8 RGB. Safe from many threads.
+        """Draw the patch with this number: (side_px, side_px, 3) uint8 RGB. Thread-safe.
 
         Raises:
-            SamplingError: Nothing is held out, or a file has become unreadable.
+            SamplingError: Nothing is held out, or a file can no longer be read.
         """
         weights = self._weights[held_out]
         if not weights.any():
@@ -109,11 +109,11 @@ class TissueSampler:
     def patches(
         self, count: int, *, start: int = 0, held_out: bool = False
     ) -> Iterator[NDArray[np.uint8]]:
-        """The patches ``start`` to ``start + count - 1``, one by one."""
+        """Yield the patches ``start`` to ``start + count - 1``."""
         return (self.patch(i, held_out=held_out) for i in range(start, start + count))
 
     def has_held_out(self) -> bool:
-        """Whether there are patches that are held out."""
+        """Whether there are held-out patches."""
         return bool(self._weights[True].any())
 
     def _add(self, path: Path, say: Callable[[str], None]) -> None:
@@ -131,7 +131,7 @@ class TissueSampler:
                 else:
                     self.skipped.append(str(error))
             except SlideError as error:
-                # OpenSlide calls a TIFF without tiles damaged; to Pillow it is a picture.
+                # OpenSlide reports a TIFF without tiles as damaged; Pillow reads it as a picture.
                 if found.suffix.lower() in TIFF_SUFFIXES and is_untiled(found):
                     tiles.append(found)
                 else:

@@ -249,6 +249,7 @@ def walk(
     best, best_address, best_slot = _FAR, 0, 0
     slack = 0 if direction == UP else 1
     counts, words = blocks.counts, blocks.words
+    first_steps, walked = steps, 0
     stopped = False
     while 0 <= place < len(counts) and not stopped:
         if len(skip) and skip[place] != place:
@@ -260,16 +261,17 @@ def walk(
             continue
         address = block_address(blocks.bases, blocks.numbers[place], words)
         keys = keys_of(address)
-        # The slots that the steps left may come to; most keys have one patch.
+        # As many slots as the steps left will come to, if keys go on as they did so far.
+        reach = steps * max(walked, 1) // max(first_steps - steps, 1)
         if direction == UP:
-            begin, end = slot, min(slot + steps, counts[place])
+            begin, end = slot, min(slot + reach, counts[place])
         else:
-            begin, end = max(slot + 1 - steps, 0), slot + 1
+            begin, end = max(slot + 1 - reach, 0), slot + 1
         # What the walk needs of the block after the next one.
         ahead, ahead_begin, ahead_end = 0, 0, 0
         after = place + 2 * direction
         if 0 <= after < len(counts):
-            rest = steps - (end - begin) - counts[place + direction]
+            rest = reach - (end - begin) - counts[place + direction]
             if rest > 0:
                 ahead = block_address(blocks.bases, blocks.numbers[after], words)
                 if direction == DOWN:
@@ -281,6 +283,7 @@ def walk(
             window = (begin if direction == UP else end - 1) // _WINDOW_PATCHES
             first = window * _WINDOW_PATCHES
             low, high = max(begin, first), min(end, first + _WINDOW_PATCHES)
+            walked += high - low
             if direction == UP:
                 begin = high
             else:

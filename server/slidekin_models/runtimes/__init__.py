@@ -1,1 +1,1 @@
-"""What carries a network out: one module for each library."""
+"""Runtimes that run a network: one module for each library."""

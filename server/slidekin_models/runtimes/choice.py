@@ -1,4 +1,4 @@
-"""Which runtime serves a network: the fastest that this machine has and the gate has accepted.
+"""Chooses the runtime of a network: the fastest that the machine has and the gate accepted.
 
 Light to import: no torch.
 """
@@ -38,13 +38,13 @@ _FASTEST_FIRST: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
         ),
     }
 )
-"""On the CPU as measured (docs/runtimes.md); on a GPU as expected, since none was at hand."""
+"""On the CPU as measured (docs/runtimes.md); on a GPU as expected, since none was available."""
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What of a machine decides."""
+    """The properties of a machine that decide."""
 
     device: str
     """``cpu`` or ``cuda``."""
@@ -54,7 +54,7 @@ class Machine:
 
     @classmethod
     def this(cls, device: str = "cpu") -> Machine:
-        """The one that this runs on."""
+        """Return the machine that this runs on."""
         return cls(
             device=device,
             multiplies_bf16=not _BF16_FLAGS.isdisjoint(_cpu_flags()),
@@ -62,7 +62,7 @@ class Machine:
         )
 
     def can(self, runtime: str, precision: str) -> bool:
-        """Whether a runtime does well here."""
+        """Whether a runtime is a good choice on this machine."""
         if runtime == "openvino" and not self.has_openvino:
             return False
         return self.device != "cpu" or precision != "bf16" or self.multiplies_bf16
@@ -71,23 +71,23 @@ class Machine:
 def choose_runtime(
     directory: Path, machine: Machine, *, runtime: str = AUTO, precision: str = AUTO
 ) -> tuple[str, str]:
-    """Runtime and precision of the network in a model directory.
+    """Choose runtime and precision of the network in a model directory.
 
     Args:
         directory: Model directory.
-        machine: Where it is to run.
+        machine: The machine that will run it.
         runtime: One of ``placement.RUNTIMES``, or ``auto``.
         precision: fp32, bf16, fp16, or ``auto``.
 
     Raises:
         ManifestError: The manifest is missing or not valid.
         PlacementError: There is no such runtime or precision.
-        UnjudgedRuntimeError: What was asked for was not accepted for these weights.
+        UnjudgedRuntimeError: The gate has not accepted the request for these weights.
     """
     require_known("runtime", runtime, (AUTO, *RUNTIMES))
     require_known("precision", precision, (AUTO, *PRECISIONS))
     if AUTO not in (runtime, precision):
-        # What does badly on this machine is the asker's choice.
+        # The caller may choose a runtime that is slow on this machine.
         candidates = [(runtime, precision)]
     else:
         candidates = [

@@ -1,7 +1,7 @@
 """Networks as ONNX files, for runtimes that are not served here.
 
-A network becomes two files, as it is split everywhere: the trunk, which may be computed in fewer
-digits, and the judgement behind it, which may not.
+A network becomes two files: the trunk, which may be computed in reduced precision, and the
+judgement after it, which may not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OPSET = 18
 
 
 class ExportError(ModelError):
-    """What was written does not give the network's answers."""
+    """The written files do not give the network's answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Exported:
 
 
 class _ForOnnx(nn.Module):
-    """Codes pass through floats: TensorRT makes bytes of nothing else, and 0..127 are exact."""
+    """Converts codes through floats: TensorRT makes bytes only from those, and 0..127 are exact."""
 
     def __init__(self, judgement: nn.Module) -> None:
         super().__init__()
@@ -58,15 +58,15 @@ class _ForOnnx(nn.Module):
 
 
 def export_onnx(directory: Path, out: Path) -> Exported:
-    """Write the network of a model directory as ONNX and compare it, read by OpenVINO, with torch.
+    """Write the network of a model directory as ONNX, run it in OpenVINO, and compare with torch.
 
     Args:
-        directory: Model directory; networks of the user's own are files of theirs already.
+        directory: Model directory; not of a user's own network, which is such a file already.
         out: Folder to write into.
 
     Raises:
         ModelError: The network cannot be read.
-        ExportError: What was written gives other answers.
+        ExportError: The written files give other answers.
     """
     manifest = read_manifest(directory)
     if isinstance(manifest, VqVaeManifest):
@@ -90,11 +90,11 @@ def export_onnx(directory: Path, out: Path) -> Exported:
 
 
 def _write(module: nn.Module, example: Tensor, path: Path, given: str, gives: str) -> None:
-    # The exporter reports at length, on standard output and in warnings about itself.
+    # The exporter prints much on standard output, and warns about itself.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Two examples: of one, the exporter would take the batch's size for a constant.
+        # Two examples: with one, the exporter would treat the batch size as a constant.
         torch.onnx.export(
             module,
             (torch.cat([example, example]),),
@@ -107,7 +107,7 @@ def _write(module: nn.Module, example: Tensor, path: Path, given: str, gives: st
             external_data=False,
             verbose=False,
         )
-    import onnx  # noqa: PLC0415 (heavy, and needed for this alone)
+    import onnx  # noqa: PLC0415 (heavy, and needed only here)
 
     onnx.checker.check_model(path, full_check=True)
 

@@ -22,23 +22,23 @@ class SampleSettings:
     """Micrometres per pixel of a patch: 0.5 is 20x."""
     seed: int = 0
     held_out_share: float = 0.0
-    """Share of the tissue that is never drawn from unless ``held_out`` asks for it. What is held
-    out does not depend on seed or side."""
+    """Share of the tissue from which patches are drawn only if ``held_out`` is set. Which part is
+    held out does not depend on seed or side."""
     hold_out_by: Literal["region", "slide"] = "region"
-    """``region`` cuts every slide in two across its longer side; ``slide`` keeps whole slides
-    apart, which is the better test where there are many. Tiles are always held out whole."""
+    """``region`` divides every slide across its longer side; ``slide`` holds out whole slides,
+    which is the better test if there are many. Tiles are always held out whole."""
     min_tissue: float = 0.5
     """Least share of tissue in a patch of a slide. Tiles are taken as they are."""
     slide_mpp: Mapping[str, float] = field(default_factory=dict)
-    """Micrometres per level-0 pixel of slides that do not say it, by the file's name."""
+    """Micrometres per level-0 pixel of slides that do not state it, by the file's name."""
     tile_mpp: float | None = TARGET_MPP
-    """Of the tiles; None scales each tile as a whole to one patch."""
+    """Micrometres per pixel of the tiles; None scales each whole tile to one patch."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn.
+        """Refuse values that are out of range.
 
         Raises:
-            SamplingError: Names the value and what may stand there.
+            SamplingError: A value is out of range; names it and the valid ones.
         """
         if self.side_px < DOWNSAMPLING or self.side_px % DOWNSAMPLING:
             msg = f"side_px: {self.side_px} is not a positive multiple of {DOWNSAMPLING}"
@@ -53,5 +53,5 @@ class SampleSettings:
 
 
 def name_hash(name: str) -> str:
-    """By which files are held out: a file stays on its side when others join it."""
+    """Return a hash that decides which files are held out; adding files does not change it."""
     return hashlib.sha256(name.encode()).hexdigest()

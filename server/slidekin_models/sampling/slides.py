@@ -36,11 +36,11 @@ class SlideSource:
         self._boxes = dict(zip((False, True), self._cut(share), strict=True))
 
     def hold_out(self) -> None:
-        """Keep the whole slide back."""
+        """Hold out the whole slide."""
         self._boxes = {False: None, True: (0, 0, *self._dimensions)}
 
     def tissue_mm2(self, *, held_out: bool) -> float:
-        """Area of the tissue in this part; 0 where no patch fits."""
+        """Area of the tissue in this part; 0 if no patch fits."""
         box = self._boxes[held_out]
         if box is None or min(box[2] - box[0], box[3] - box[1]) < self._side:
             return 0.0
@@ -48,7 +48,7 @@ class SlideSource:
         return float(np.count_nonzero(self._part(box)[0]) * step**2 / 1e6)
 
     def draw(self, rng: np.random.Generator, *, held_out: bool) -> Image.Image:
-        """A square around a random place of the tissue, wholly within this part."""
+        """Draw a square around a random point of the tissue, completely within this part."""
         box = self._boxes[held_out]
         assert box is not None
         part, row, column = self._part(box)
@@ -71,7 +71,7 @@ class SlideSource:
         return slide.read_square(*best, self._side, self._settings.side_px, level)
 
     def _cut(self, share: float) -> tuple[Box | None, Box | None]:
-        """The part to draw from and the part held out: the far end of the longer side."""
+        """Return the part to draw from, and the held-out part: the far end of the longer side."""
         width, height = self._dimensions
         if share == 0:
             return (0, 0, width, height), None

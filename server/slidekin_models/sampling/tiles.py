@@ -23,7 +23,7 @@ class TileSource:
         self.skipped: list[str] = []
         self._settings = settings
         sizes = {tile: size for tile in tiles if (size := self._size(tile))}
-        # By name, so that a tile stays on its side when others join it.
+        # By name, so that adding tiles does not change which are held out.
         by_hash = sorted(sizes, key=lambda tile: name_hash(tile.name))
         held = round(settings.held_out_share * len(by_hash))
         self._tiles = {
@@ -36,7 +36,7 @@ class TileSource:
         }
 
     def tissue_mm2(self, *, held_out: bool) -> float:
-        """Area of the tiles of this part."""
+        """Area of the tiles in this part."""
         return self._mm2[held_out]
 
     def draw(self, rng: np.random.Generator, *, held_out: bool) -> Image.Image:
@@ -50,7 +50,7 @@ class TileSource:
         return image.crop((x, y, x + side, y + side))
 
     def _size(self, tile: Path) -> tuple[int, int] | None:
-        """Width and height at the patches' resolution; None where it cannot be read."""
+        """Return width and height at the patches' resolution; None if it cannot be read."""
         try:
             with Image.open(tile) as image:
                 size = _scaled(image.size, self._settings)

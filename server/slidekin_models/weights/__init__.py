@@ -1,1 +1,1 @@
-"""Weights and what is known of them: files, manifests, and where they come from."""
+"""Weights: files, manifests, and their sources."""

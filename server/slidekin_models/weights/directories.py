@@ -1,4 +1,4 @@
-"""Model directories: a manifest with its weights beside it, from wherever weights come."""
+"""Model directories: a manifest and its weights, written from any source of weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slidekin_models.weights.packaged import Judged, PackagedTexture
 
 DENSENET121_SHA256_PREFIX = "a639ec97"
 """Of torchvision's ImageNet weights: by its convention, a file's name ends with the first eight
-digits of its SHA-256."""
+hexadecimal digits of its SHA-256."""
 
 _CODEWORDS = "codebook.embedding.weight"
 _DECODER = "decoder"
@@ -35,7 +35,7 @@ _SISH_NOTE = "as published with SISH: 12.5 % of the bits"
 
 
 def write_random_vqvae(directory: Path, seed: int) -> VqVaeManifest:
-    """Write a VQ-VAE that has learned nothing."""
+    """Write an untrained VQ-VAE."""
     return write_vqvae(
         directory,
         untrained.random_vqvae(seed),
@@ -47,7 +47,7 @@ def write_random_vqvae(directory: Path, seed: int) -> VqVaeManifest:
 
 
 def write_random_texture(directory: Path, architecture: str, seed: int) -> TextureManifest:
-    """Write a texture network that has learned nothing; its threshold is SISH's 12.5 %."""
+    """Write an untrained texture network; its threshold is SISH's 12.5 %."""
     bits = texture_architecture(architecture).features
     return _write_texture(
         directory,
@@ -69,9 +69,9 @@ def import_released_vqvae(
 
     Args:
         checkpoint: A file of ``torch.save`` with the parameters under ``model``.
-        directory: Where to write.
-        semantic_order: A file of ``torch.save`` with a dict old -> new; without it the order is
-            taken from the codebook's first principal component.
+        directory: The directory to write.
+        semantic_order: A file of ``torch.save`` with a dict old -> new; without it, the order
+            follows the codebook's first principal component.
 
     Raises:
         WeightsError: A file is missing, damaged, hostile, or holds something else.
@@ -94,11 +94,11 @@ def import_released_vqvae(
 def import_densenet121(checkpoint: Path, directory: Path) -> TextureManifest:
     """Turn a DenseNet-121 in torchvision's layout into a model directory.
 
-    The file that torchvision publishes is known by its digest; another one (trained further, say)
-    is taken too, and named as what it is.
+    The digest identifies the file that torchvision publishes. Another file (trained further, for
+    instance) is accepted too, and its manifest says that it is not the published one.
 
     Raises:
-        ManifestError: The directory is taken.
+        ManifestError: The directory is not empty.
         WeightsError: The file is missing, damaged, hostile, or holds something else.
     """
     tensors = _tensors(read_published(checkpoint), checkpoint, "a dict of parameters")
@@ -122,10 +122,10 @@ def import_densenet121(checkpoint: Path, directory: Path) -> TextureManifest:
 
 
 def write_packaged_texture(directory: Path, package: PackagedTexture) -> TextureManifest:
-    """Write a texture network whose weights an installed package carries.
+    """Write a texture network whose weights are in an installed package.
 
     Raises:
-        WeightsError: The package's file is not the one that is known here.
+        WeightsError: The package's file does not have the known digest.
     """
     checkpoint = package.path()
     found = sha256_of(checkpoint)
@@ -182,20 +182,20 @@ def write_vqvae(
     """Write the model directory of a VQ-VAE.
 
     Args:
-        directory: Where to write; must not hold anything yet.
+        directory: The directory to write; missing or empty.
         tensors: Parameters under the published checkpoint's names; the decoder may be absent.
-        name: Of these weights, for people.
+        name: Name of these weights, for people.
         source: Where they come from.
         licence: SPDX identifier, or the publisher's own words.
-        random_weights: Whether they have learned nothing.
-        semantic_order: ``semantic_order[old] = new``; without it the order is taken from the
-            codebook's first principal component.
+        random_weights: Whether they are untrained.
+        semantic_order: ``semantic_order[old] = new``; without it, the order follows the codebook's
+            first principal component.
         half: Store in half precision.
-        decoder: Store the decoder, which training and reconstructions need, and keys do not.
+        decoder: Store the decoder, which only training and reconstructions need.
 
     Raises:
-        ManifestError: The directory is taken.
-        WeightsError: The tensors are another network's.
+        ManifestError: The directory is not empty.
+        WeightsError: The tensors belong to another network.
     """
     network = vqvae.VqVae()
     load_into(network, tensors, source, may_lack=(_DECODER,))
@@ -258,10 +258,10 @@ def _write_texture(
 
 @contextmanager
 def new_directory(directory: Path) -> Iterator[Path]:
-    """A scratch directory that takes the place of ``directory`` once all in it is written.
+    """Yield a scratch directory that replaces ``directory`` once everything is written.
 
     Raises:
-        ManifestError: ``directory`` holds something already.
+        ManifestError: ``directory`` is not empty.
     """
     require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -274,10 +274,10 @@ def new_directory(directory: Path) -> Iterator[Path]:
 
 
 def require_free(directory: Path) -> None:
-    """Refuse to write a model where something else is.
+    """Refuse to write a model to a directory that is not empty.
 
     Raises:
-        ManifestError: ``directory`` holds something already.
+        ManifestError: ``directory`` is not empty.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         msg = f"{directory}: holds something already: name another directory, or remove it"

@@ -1,4 +1,4 @@
-"""Fetch a published file of weights: resumed where it was cut off, and checked before it is used.
+"""Download a published file of weights: resumable, and checked before it is used.
 
 Proxies and certificates are taken from the usual environment: ``HTTPS_PROXY``, ``HTTP_PROXY``,
 ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``.
@@ -19,7 +19,7 @@ from slidekin_models.errors import WeightsError
 from slidekin_models.weights.files import sha256_of
 
 _NOT_SATISFIABLE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-# What a later attempt may find otherwise; anything else is an answer.
+# A later attempt may succeed after these; anything else is final.
 _PASSING = frozenset(
     [
         HTTPStatus.REQUEST_TIMEOUT,
@@ -32,7 +32,7 @@ _PASSING = frozenset(
 )
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are here, and how many there will be where the server says so."""
+"""Called with the number of bytes received, and the total if the server states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PublishedFile:
     name: str
     url: str
     sha256_prefix: str
-    """The first digits of its SHA-256, as far as its publisher states them."""
+    """The first digits of its SHA-256, as many as its publisher states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Patience:
     """How long to try."""
 
     attempts: int = 4
-    """In a row without a single byte; each byte that arrives starts the count anew."""
+    """Attempts in a row without a single byte; each byte that arrives resets the count."""
     first_pause_s: float = 1.0
     """Doubles with every further attempt."""
     longest_pause_s: float = 30.0
@@ -59,7 +59,7 @@ class Patience:
 
 
 class _AgainError(Exception):
-    """This attempt failed in a way that may pass; its text says how."""
+    """This attempt failed, and a later one may succeed; the text says how it failed."""
 
 
 def download(
@@ -69,19 +69,19 @@ def download(
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> Path:
-    """Fetch ``file`` into ``folder``; a part left there by an earlier run is continued.
+    """Download ``file`` to ``folder``; a partial file from an earlier run is continued.
 
     Args:
-        file: What to fetch.
-        folder: Where it goes; the part that is there so far ends in ``.part``.
+        file: The file.
+        folder: The folder to write to; the name of a partial file ends in ``.part``.
         progress: Called as bytes arrive.
-        patience: How long to try.
+        patience: How long to keep trying.
 
     Returns:
         The path of the complete file, whose digest is right.
 
     Raises:
-        WeightsError: It cannot be had, or is another file; names the cure.
+        WeightsError: The download fails, or gives another file; names the cure.
     """
     whole = folder / file.name
     if whole.is_file() and _is(whole, file):
@@ -92,7 +92,7 @@ def download(
         resumed = part.is_file() and part.stat().st_size > 0
         _fetch(file, part, progress or _silent, patience or Patience())
         if resumed and not _is(part, file):
-            # The part may have been another file's, or damaged: once more from the beginning.
+            # The partial file may belong to another file, or be damaged: start from the beginning.
             part.unlink()
             _fetch(file, part, progress or _silent, patience or Patience())
         if not _is(part, file):
@@ -112,10 +112,10 @@ def download(
 
 
 def _fetch(file: PublishedFile, part: Path, progress: Progress, patience: Patience) -> None:
-    """Bring ``part`` to its full length."""
+    """Complete ``part``."""
     timeout = httpx.Timeout(patience.read_timeout_s, connect=patience.connect_timeout_s)
     failures = 0
-    # The client reads the environment's proxies and certificates by itself.
+    # The client takes proxies and certificates from the environment by itself.
     with httpx.Client(follow_redirects=True, timeout=timeout) as client:
         while True:
             before = _size(part)
@@ -135,15 +135,15 @@ def _fetch(file: PublishedFile, part: Path, progress: Progress, patience: Patien
 
 
 def _continue(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
-    """One request for what is missing.
+    """Request the missing bytes once.
 
     Raises:
-        WeightsError: The server refuses for good.
-        _AgainError: It does not answer now, or stopped short.
-        httpx.TransportError: It cannot be reached, or the connection broke.
+        WeightsError: The server refuses permanently.
+        _AgainError: The server does not answer now, or sent less than announced.
+        httpx.TransportError: The server cannot be reached, or the connection broke.
     """
     have = _size(part)
-    # Compressed on the way, a part's length would say nothing of where to go on.
+    # With compression, the length of the partial file would not tell where to continue.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code == _NOT_SATISFIABLE and have:
@@ -166,12 +166,12 @@ def _continue(client: httpx.Client, url: str, part: Path, progress: Progress) ->
             part.unlink()
             msg = "the server continues at another place than asked for"
             raise _AgainError(msg)
-        # A server that knows no ranges sends the whole file: what is here is then written over.
+        # A server without range requests sends the whole file, which replaces the partial one.
         total = _total(answer) if goes_on else _length(answer)
         with part.open("ab" if goes_on else "wb") as out:
             done = have if goes_on else 0
             progress(done, total)
-            # As it arrives: chunks of a size of our own would lose the rest when it breaks.
+            # Write bytes as they arrive: fixed chunks would lose a rest if the connection breaks.
             for chunk in answer.iter_bytes():
                 out.write(chunk)
                 done += len(chunk)
@@ -218,4 +218,4 @@ def _total(answer: httpx.Response) -> int | None:
 
 
 def _silent(done: int, total: int | None) -> None:
-    """Say nothing."""
+    """Report nothing."""

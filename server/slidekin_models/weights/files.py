@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors for our own, a restricted reader for what others publish."""
+"""Weights on disk: safetensors for our own, a restricted reader for published files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sha256_of(path: Path) -> str:
 
 
 def require_sha256(path: Path, sha256: str) -> None:
-    """Refuse a file whose bytes are not those that its manifest names.
+    """Refuse a file that does not have the SHA-256 in its manifest.
 
     Raises:
         WeightsError: The file is missing, damaged, or another one.
@@ -56,9 +56,9 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, *, half: bool = Fals
 
     Args:
         tensors: By name.
-        path: Where to write.
-        half: Round floats to half precision, which halves the file. What is served, fingerprinted
-            and measured is then the rounded weights.
+        path: The file to write.
+        half: Round floats to half precision, which halves the file. The rounded weights are then
+            served, fingerprinted and measured.
 
     Returns:
         The file's SHA-256.
@@ -70,7 +70,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, *, half: bool = Fals
     if half:
         plain = {name: _halved(name, tensor) for name, tensor in plain.items()}
     save_file(plain, path)
-    # safetensors writes for the owner alone; the server may run as another user.
+    # safetensors makes files that only the owner can read; the server may run as another user.
     path.chmod(0o644)
     return sha256_of(path)
 
@@ -79,7 +79,7 @@ def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """Read a safetensors file whose bytes have the given SHA-256.
 
     Returns:
-        The tensors; what is stored in half precision comes back as float32.
+        The tensors; those stored in half precision are returned as float32.
 
     Raises:
         WeightsError: The file is missing, is another one, or is not safetensors.
@@ -100,17 +100,17 @@ def load_into(
     *,
     may_lack: Collection[str] = (),
 ) -> None:
-    """Put ``tensors`` into ``network``, which they must fit name by name.
+    """Load ``tensors`` into ``network``; every name and shape must match.
 
-    Counters of batches seen in training may be absent: old files lack them and evaluation does
+    Counters of batches seen in training may be absent: old files lack them, and evaluation does
     not use them.
 
     Args:
-        network: Takes the tensors.
+        network: The network.
         tensors: By name.
         source: Where they come from, for messages.
         may_lack: Parts of the network (first components of names, such as ``decoder``) that may be
-            absent as a whole; they keep the weights that they have.
+            absent as a whole; they keep their weights.
 
     Raises:
         WeightsError: A name is missing, unknown, or of another shape.
@@ -139,17 +139,17 @@ def load_into(
 
 
 def read_published(path: Path) -> Any:  # noqa: ANN401 (each publisher has a layout of its own)
-    """Read a ``torch.save`` file without ever running code from it.
+    """Read a ``torch.save`` file without running code from it.
 
     Returns:
-        What was saved: tensors, numbers, strings, and dicts and lists of them.
+        The content: tensors, numbers, strings, and dicts and lists of them.
 
     Raises:
         WeightsError: The file is missing, holds anything else, or is not such a file.
     """
     try:
         with warnings.catch_warnings():
-            # About the file's age; what cannot be read is refused below.
+            # Warnings about old files; a file that cannot be read is refused below.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

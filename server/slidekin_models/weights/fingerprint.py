@@ -1,4 +1,4 @@
-"""The fingerprint of a pair of networks: equal exactly where their codes can be compared."""
+"""The fingerprint of a pair of networks: equal if and only if their codes can be compared."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from slidekin_models.weights.manifest import TextureManifest, VqVaeManifest
 
 
 def fingerprint(vqvae: VqVaeManifest, texture: TextureManifest) -> str:
-    """SHA-256 over all that decides what codes come out: 64 hexadecimal characters.
+    """Return the SHA-256 over everything that determines the codes: 64 hexadecimal characters.
 
-    Weights, architecture, preprocessing and semantic order count; names, notes and the threshold
-    do not, since they change no code.
+    That is weights, architecture, preprocessing and semantic order. Names, notes and the threshold
+    are left out, since they change no code.
     """
     deciding = {
         "vqvae": {

@@ -1,7 +1,7 @@
 """Texture networks of the user's own: any TorchScript or ONNX file that turns images into vectors.
 
-A TorchScript file is a program: it is run only after its operator imported it by name, from a model
-directory whose manifest pins its SHA-256. An ONNX file is a graph of known operators.
+A TorchScript file is a program: it is run only after the operator imported it explicitly, and only
+from a model directory whose manifest pins its SHA-256. An ONNX file is a graph of known operators.
 
 TorchScript runs in torch; ONNX runs in OpenVINO, on the CPU.
 """
@@ -25,7 +25,7 @@ from slidekin_models.weights.manifest import MANIFEST_NAME, TextureManifest, net
 
 
 class ForeignTexture(nn.Module):
-    """A network of the user's own behind the interface of the texture networks known here."""
+    """A user's own network with the interface of the built-in texture networks."""
 
     _mean: Tensor
     _std: Tensor
@@ -48,7 +48,7 @@ class ForeignTexture(nn.Module):
             Shape (n, bits), float32.
 
         Raises:
-            WeightsError: The network gives something else than vectors of ``bits`` numbers.
+            WeightsError: The network does not return vectors of ``bits`` numbers.
         """
         squares = self._squares(images.permute(0, 3, 1, 2).float().div_(255))
         vectors = vectors_of(self.network, squares.sub_(self._mean).div_(self._std))
@@ -73,13 +73,13 @@ class ForeignTexture(nn.Module):
 class OnnxNetwork(nn.Module):
     """An ONNX file, compiled by OpenVINO for the CPU in float32.
 
-    Images go through one by one: on a CPU nothing is gained from more, and a file that was exported
-    for one image serves as well.
+    Images are run one by one: on a CPU batches gain nothing, and files that were exported for one
+    image work as well.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         super().__init__()
-        # Whoever has no such file need not wait for it.
+        # Imported here, so that users without such a file need not wait for it.
         import openvino  # noqa: PLC0415
 
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -103,7 +103,7 @@ class OnnxNetwork(nn.Module):
             raise WeightsError(msg) from error
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Shape (n, 3, side_px, side_px), float32, to whatever the network gives for each."""
+        """Run images of shape (n, 3, side_px, side_px), float32; return the network's outputs."""
         images = pixels.detach().cpu().contiguous().numpy()
         answers = [self._compiled(image[None])[0] for image in images]
         return torch.from_numpy(np.concatenate(answers)).to(pixels.device)
@@ -112,16 +112,16 @@ class OnnxNetwork(nn.Module):
 def load_foreign(
     directory: Path, manifest: TextureManifest, *, device: str = "cpu", threads: int = 0
 ) -> ForeignTexture:
-    """The network of a model directory whose manifest says ``torchscript`` or ``onnx``.
+    """Load the network of a model directory whose manifest says ``torchscript`` or ``onnx``.
 
     Args:
         directory: The model directory.
         manifest: Its manifest.
-        device: Where the network is to run; for messages, as torch places TorchScript itself.
-        threads: Of OpenVINO, for ONNX; 0 leaves its own choice.
+        device: Device to run on; used for messages, since torch places TorchScript itself.
+        threads: Threads of OpenVINO, for ONNX; 0: its own choice.
 
     Raises:
-        PlacementError: ONNX was asked to run on a GPU.
+        PlacementError: The device of an ONNX network is a GPU.
         WeightsError: The file is missing, altered, or cannot be read.
     """
     if manifest.pixels is None:
@@ -137,19 +137,19 @@ def load_foreign(
 
 
 def read_network(path: Path, architecture: str) -> nn.Module:
-    """Read a file before it has a manifest: for its import. TorchScript may run its code.
+    """Read a file that has no manifest yet, for its import. TorchScript may run its code.
 
     Raises:
-        WeightsError: The file cannot be read as what it is said to be.
+        WeightsError: The file cannot be read as this architecture.
     """
     return _READERS[architecture](path, 0)
 
 
 def vectors_of(network: nn.Module, pixels: Tensor) -> Tensor:
-    """What ``network`` makes of (n, 3, side_px, side_px), as (n, numbers) float32.
+    """Run ``network`` on pixels (n, 3, side_px, side_px); return (n, numbers) float32.
 
     Raises:
-        WeightsError: It fails, or gives something else than one vector for each image.
+        WeightsError: It fails, or does not return one vector for each image.
     """
     try:
         answer = network(pixels)

@@ -1,4 +1,4 @@
-"""One door for weights from elsewhere: recognise a file, and make a model directory of it."""
+"""Imports weights from files: recognises a file, and makes a model directory from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ONNX_IR_VERSION = b"\x08"
 
 
 class Kind(StrEnum):
-    """What a file can be recognised as."""
+    """The kinds of files that are recognised."""
 
     DENSENET121 = "densenet121"
     SISH_VQVAE = "sish-vqvae"
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ForeignFacts:
-    """What a TorchScript or ONNX file does not say of itself."""
+    """The facts that a TorchScript or ONNX file does not contain."""
 
     name: str
     licence: str
@@ -51,10 +51,10 @@ class ForeignFacts:
 
 
 def recognise(path: Path) -> Kind:
-    """What ``path`` is, judged by its content; no code of it is run.
+    """Recognise a file by its content; no code in it is run.
 
     Raises:
-        WeightsError: The file cannot be read, or is none of what can be imported.
+        WeightsError: The file cannot be read, or is of no kind that can be imported.
     """
     try:
         with path.open("rb") as file:
@@ -75,20 +75,21 @@ def recognise(path: Path) -> Kind:
 
 
 def import_foreign(path: Path, kind: Kind, directory: Path, facts: ForeignFacts) -> TextureManifest:
-    """Turn a TorchScript or ONNX file of the user's own into a model directory.
+    """Turn a user's own TorchScript or ONNX file into a model directory.
 
-    The network is tried on drawn pictures: it must give one vector for each, of a multiple of 64
-    finite numbers that differ between pictures and do not depend on the pictures beside it.
+    The network is run on drawn pictures. It must return one vector for each picture: its length is
+    a multiple of 64, its numbers are finite and differ between pictures, and they do not depend on
+    the rest of the batch.
 
     Raises:
-        ManifestError: The directory is taken, or a fact is not valid.
-        WeightsError: The file cannot be read, or its network is not such a one.
+        ManifestError: The directory is not empty, or a fact is not valid.
+        WeightsError: The file cannot be read, or its network does not do this.
     """
     with directories.new_directory(directory) as made:
         copy = made / FOREIGN_FILES[kind]
         shutil.copyfile(path, copy)
         try:
-            # The copy, so that what lies beside the original is not relied upon.
+            # Read the copy, so that files beside the original are not used.
             bits = _tried(read_network(copy, kind), facts.pixels)
         except WeightsError as error:
             msg = f"{path}: {str(error).replace(f'{copy}: ', '')}"
@@ -113,10 +114,10 @@ def import_foreign(path: Path, kind: Kind, directory: Path, facts: ForeignFacts)
 def import_known(
     path: Path, kind: Kind, directory: Path, semantic_order: Path | None = None
 ) -> NetworkManifest:
-    """Turn a published file of a network known here into a model directory.
+    """Turn a published file of a built-in network into a model directory.
 
     Raises:
-        ManifestError: The directory is taken.
+        ManifestError: The directory is not empty.
         WeightsError: The file is damaged, hostile, or holds something else.
     """
     if kind is Kind.SISH_VQVAE:
@@ -163,7 +164,7 @@ def _modern(names: Mapping[object, object]) -> set[str]:
 
 
 def _tried(network: nn.Module, rule: PixelRule) -> int:
-    """Length of the network's vectors, once it has shown that they can be textures."""
+    """Check that the network's vectors can be textures; return their length."""
     pictures = torch.from_numpy(stained_pictures(3, rule.side_px, seed=1))
     mean, std = (torch.tensor(value).reshape(3, 1, 1) for value in (rule.mean, rule.std))
     pixels = (pictures.permute(0, 3, 1, 2) / 255 - mean) / std

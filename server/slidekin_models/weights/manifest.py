@@ -1,4 +1,4 @@
-"""Manifests: what a weights file is, where it comes from, and what must be true of it."""
+"""Manifests: what a weights file is, where it comes from, and what it must satisfy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS_NAME = "weights.safetensors"
 FOREIGN_FILES: Mapping[str, str] = MappingProxyType(
     {"torchscript": "network.pt", "onnx": "network.onnx"}
 )
-"""Architectures that are the user's own, and the file that holds network and weights at once."""
+"""Architectures of users' own networks, and the file that holds network and weights."""
 _CODES = 128
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -28,12 +28,12 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class NetworkManifest(BaseModel):
-    """What every network's manifest says."""
+    """The common part of every network's manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    """Of this set of weights, for people."""
+    """Name of this set of weights, for people."""
     architecture: str
     source: str = Field(min_length=1)
     """Where the weights come from: a file's address, a package, a training run, a seed."""
@@ -41,9 +41,9 @@ class NetworkManifest(BaseModel):
     """SPDX identifier, or the publisher's own words."""
     weights_sha256: Sha256
     preprocessing: str
-    """Version of what is done to the pixels before the network sees them."""
+    """Version of the processing of the pixels before the network."""
     random_weights: bool
-    """True where nothing was learned: results then show the machinery, not tissue."""
+    """True if the weights are untrained: search results then mean nothing."""
 
 
 class VqVaeManifest(NetworkManifest):
@@ -51,7 +51,8 @@ class VqVaeManifest(NetworkManifest):
 
     architecture: Literal["vqvae"]
     semantic_order: list[int]
-    """``semantic_order[old] = new``: a permutation of 0..127 that puts like codes side by side."""
+    """``semantic_order[old] = new``: a permutation of 0..127 that gives similar codes close
+    numbers."""
     runtimes: list[Verdict[CodeFigures]] = Field(default_factory=list)
     """What ``models gate`` found."""
 
@@ -67,13 +68,13 @@ class TextureManifest(NetworkManifest):
     """Of a texture network."""
 
     texture_bits: int = Field(gt=0, multiple_of=64)
-    """Length of the feature vector, and bits of the texture made of it."""
+    """Length of the feature vector, and number of bits of the texture."""
     hamming_threshold_bits: int = Field(ge=0)
-    """Greatest Hamming distance at which two textures count as alike (theta)."""
+    """Largest Hamming distance at which two textures count as alike (theta)."""
     threshold_note: str = Field(min_length=1)
     """How the threshold was found."""
     pixels: PixelRule | None = None
-    """Of a network of the user's own: what it is given."""
+    """For a user's own network: how its input is made."""
     runtimes: list[Verdict[TextureFigures]] = Field(default_factory=list)
     """What ``models gate`` found."""
 
@@ -92,7 +93,7 @@ class TextureManifest(NetworkManifest):
         if (self.pixels is not None) != (self.architecture in FOREIGN_FILES):
             msg = f"pixels: is for networks of {' and '.join(FOREIGN_FILES)}, and needed there"
             raise ValueError(msg)
-        # The fingerprint covers the preprocessing, which thereby covers the rule.
+        # The fingerprint covers the preprocessing, so the preprocessing must state the rule.
         if self.pixels is not None and self.preprocessing != self.pixels.preprocessing:
             msg = f"preprocessing: must be {self.pixels.preprocessing!r}, as pixels says"
             raise ValueError(msg)
@@ -105,13 +106,13 @@ def network_file(manifest: NetworkManifest) -> str:
 
 
 class _AnyManifest(NetworkManifest):
-    """A manifest of which only the common part is looked at."""
+    """A manifest of which only the common part is read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def read_manifest(directory: Path) -> VqVaeManifest | TextureManifest:
-    """The manifest of a model directory, of whichever kind.
+    """Read the manifest of a model directory, of either kind.
 
     Raises:
         ManifestError: It is missing or not valid.
@@ -151,7 +152,7 @@ def write_yaml(model: BaseModel, path: Path) -> None:
     """Write a validated value as YAML, keys in the order of their definition."""
     content = model.model_dump(mode="json", exclude_none=True, by_alias=True)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    # Beside it and then renamed: who reads meanwhile sees the old one or the new one.
+    # Written beside it and renamed: a reader sees the old file or the new one.
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)

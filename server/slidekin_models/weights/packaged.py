@@ -1,4 +1,4 @@
-"""Texture networks whose trained weights come inside a Python package: no download of our own."""
+"""Texture networks whose trained weights are inside a Python package and need no download."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from slidekin_models.weights.verdicts import TextureFigures, Verdict
 
 @dataclass(frozen=True, slots=True)
 class PackagedTexture:
-    """Where the weights lie and what their manifest says."""
+    """Where the weights are, and the content of their manifest."""
 
     name: str
     architecture: str
     path: Callable[[], Path]
     sha256: str
-    """Of the package's file, so that a changed package is noticed."""
+    """Of the package's file, so that a changed package is detected."""
     source: str
     licence: str
     hamming_threshold_bits: int
     threshold_note: str
     judged: tuple[Judged, ...]
-    """What ``models gate`` found of the runtimes."""
+    """The results of ``models gate`` for the runtimes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict of the gate, without the digest of the weights as they will be written."""
+    """A verdict of the gate, without the digest of the weights that will be written."""
 
     runtime: str
     precision: str
@@ -39,7 +39,7 @@ class Judged:
     figures: TextureFigures
 
     def verdict(self, weights_sha256: str) -> Verdict[TextureFigures]:
-        """What the manifest says of it."""
+        """Return the verdict for the manifest."""
         return Verdict[TextureFigures](
             runtime=self.runtime,
             precision=self.precision,

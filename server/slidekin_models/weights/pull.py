@@ -1,4 +1,4 @@
-"""Texture networks that are had by name: from a Python package, or from their publisher."""
+"""Texture networks by name: from a Python package, or from their publisher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DENSENET121 = PublishedFile(
     url=f"https://download.pytorch.org/models/{_DENSENET121_NAME}",
     sha256_prefix=DENSENET121_SHA256_PREFIX,
 )
-"""torchvision publishes the first eight digits of a file's SHA-256, in its name, and no more."""
+"""torchvision publishes only the first eight digits of a file's SHA-256, in its name."""
 
 NAMES = ("densenet121", *PACKAGED)
 
@@ -25,17 +25,17 @@ NAMES = ("densenet121", *PACKAGED)
 def pull(
     name: str, directory: Path, *, url: str | None = None, progress: Progress | None = None
 ) -> TextureManifest:
-    """Write the model directory of a network that is known by name.
+    """Write the model directory of a network by name.
 
     Args:
         name: One of :data:`NAMES`.
-        directory: Where to write; a download waits beside it.
+        directory: The directory to write; a partial download is kept beside it.
         url: Another address of the same file, such as a site's own mirror.
-        progress: Told of the download.
+        progress: Called as the download progresses.
 
     Raises:
-        ManifestError: The name is not known, or the directory is taken.
-        WeightsError: The file cannot be had, or is another one.
+        ManifestError: The name is unknown, or the directory is not empty.
+        WeightsError: The download fails, or gives another file.
     """
     directories.require_free(directory)
     if name in PACKAGED:

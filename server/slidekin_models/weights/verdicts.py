@@ -1,7 +1,7 @@
-"""What was found of a runtime that was compared with torch in fp32 on tissue, and what is allowed.
+"""Verdicts on runtimes that were compared with torch in fp32 on tissue, and the limits for them.
 
-Verdicts stand in the manifest of the network they are about. They are no part of the fingerprint: a
-runtime that was accepted gives codes that can be compared with the reference's.
+Verdicts are in the manifest of their network. They are not part of the fingerprint: an accepted
+runtime gives codes that can be compared with the reference's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Record(BaseModel):
 
 
 class CodeFigures(_Record):
-    """Of a VQ-VAE. Shifts of keys are in units of C * 10^11, C = 50: the guided walk's spacing."""
+    """Of a VQ-VAE. Key shifts are in units of C * 10^11, C = 50: the guided walk's spacing."""
 
     equal_codes: Share
     """Share of equal codes, over all patches."""
@@ -55,33 +55,33 @@ class Verdict(_Record, Generic[FiguresT]):
     patches: int = Field(gt=0)
     """Of 1024 px."""
     tissue: list[str]
-    """Slides and folders of tiles that the patches were drawn from."""
+    """Slides and folders of tiles from which the patches were drawn."""
     versions: dict[str, str]
-    """Of the libraries and the processor that gave these figures."""
+    """Of the libraries, and the processor, that gave these figures."""
     weights_sha256: str
     """Of the weights that were judged."""
 
 
 class Limits(_Record):
-    """How far a runtime may be from the reference."""
+    """How far a runtime may deviate from the reference."""
 
     least_equal_codes: Share
     """On average over the patches."""
     least_equal_codes_of_a_patch: Share
     """Also the canary's limit."""
     most_key_shift: Amount
-    """Of any patch. A shift of half the spacing would put a walk's seeds halfway to those of the
-    reference; what lies below starts among the same neighbours."""
+    """Of any patch. A shift of half the spacing would put a walk's seeds halfway between those of
+    the reference; with a smaller shift the walk starts among the same neighbours."""
     most_bits: Share
-    """Of the Hamming threshold: 95 of 100 textures lie within. Two textures of the same runtime
-    then hardly ever change their distance by more than twice that."""
+    """Of the Hamming threshold, for 95 of 100 textures. The distance of two textures of the same
+    runtime then rarely changes by more than twice that."""
     most_bits_of_a_patch: Share
     """Of the Hamming threshold."""
 
 
 LIMITS: Mapping[str, Limits] = MappingProxyType(
     {
-        # Another order of summing moves a code in a thousand at most, where two codewords tie.
+        # Another order of summing changes at most one code in a thousand, where codewords tie.
         "fp32": Limits(
             least_equal_codes=0.9995,
             least_equal_codes_of_a_patch=1 - 4 / 4096,
@@ -98,16 +98,16 @@ LIMITS: Mapping[str, Limits] = MappingProxyType(
         ),
     }
 )
-"""By precision; fp16 keeps more digits than bf16 and is held to the same."""
+"""By precision; fp16 is more precise than bf16 and has the same limits."""
 
 
 def limits_of(precision: str) -> Limits:
-    """What a runtime must keep within."""
+    """Return the limits of a precision."""
     return LIMITS["fp32" if precision == "fp32" else "bf16"]
 
 
 def faults_of_codes(figures: CodeFigures, precision: str) -> list[str]:
-    """Why the figures of a VQ-VAE are refused; empty where they are accepted."""
+    """Return why the figures of a VQ-VAE are refused; empty if they are accepted."""
     limits = limits_of(precision)
     found = (
         ("equal codes", figures.equal_codes, limits.least_equal_codes),
@@ -127,7 +127,7 @@ def faults_of_codes(figures: CodeFigures, precision: str) -> list[str]:
 
 
 def faults_of_textures(figures: TextureFigures, precision: str, threshold_bits: int) -> list[str]:
-    """Why the figures of a texture network are refused; empty where they are accepted."""
+    """Return why the figures of a texture network are refused; empty if they are accepted."""
     limits = limits_of(precision)
     found = (
         ("bits of 95 of 100 textures", figures.bits_p95, limits.most_bits),
@@ -144,12 +144,12 @@ def faults_of_textures(figures: TextureFigures, precision: str, threshold_bits: 
 def is_accepted(
     verdicts: Sequence[Verdict[Any]], wanted: tuple[str, str, str], weights_sha256: str
 ) -> bool:
-    """Whether a runtime was accepted for just these weights.
+    """Whether a runtime was accepted for exactly these weights.
 
     Args:
-        verdicts: Of a network's manifest.
+        verdicts: From the network's manifest.
         wanted: Runtime, precision, and ``cpu`` or ``cuda``.
-        weights_sha256: The network's.
+        weights_sha256: Of the network's weights.
     """
     return any(
         verdict.accepted
@@ -162,7 +162,7 @@ def is_accepted(
 def rejudged(
     verdicts: Sequence[Verdict[TextureFigures]], threshold_bits: int
 ) -> list[Verdict[TextureFigures]]:
-    """The verdicts on a texture network whose threshold has changed: what was measured stands."""
+    """Return new verdicts from the same measurements, for a texture network's new threshold."""
     return [
         verdict.model_copy(
             update={

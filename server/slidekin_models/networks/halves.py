@@ -1,4 +1,4 @@
-"""A network in two halves: the trunk in any precision, the judgement behind it always in fp32."""
+"""A network in two halves: the trunk in any precision, the judgement after it always in fp32."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slidekin_models.networks.vqvae import Codebook, VqVae, scale_pixels
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Run one after the other they are the network."""
+    """The two halves of a network, to be run one after the other."""
 
     trunk: nn.Module
     """Pixels (n, side, side, 3) uint8 to maps (n, channels, h, w): nearly all of the work."""
     judgement: nn.Module
-    """float32 maps to the answer. Here a hair decides (which codeword is nearest, which of two
-    features is greater), so that no runtime may do it in less than fp32."""
+    """float32 maps to the answer. Here tiny differences decide (which codeword is nearest, which of
+    two features is greater), so no runtime may compute it in less than fp32."""
 
 
 def halves_of_vqvae(network: VqVae) -> Halves:

@@ -1,7 +1,7 @@
-"""What a network of the user's own is given of a patch: its size, how that is reached, its scale.
+"""The input of a user's own network: its size, how a patch is resized to it, its normalisation.
 
-The networks known here take the whole patch of 1024 px and bring their normalisation along. Others
-were mostly trained on tiles of 224 px at 0.5 micrometres a pixel.
+The built-in networks take the whole patch of 1024 px and have their own normalisation. Most others
+were trained on tiles of 224 px at 0.5 micrometres per pixel.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class PixelRule(BaseModel):
     side_px: int = Field(ge=16, le=1024)
     """Edge of the square that the network takes."""
     resize: Resize
-    """``tiles``: the patch is scaled to the nearest multiple of ``side_px``, cut into squares of
-    that size, and their vectors are averaged: the scale of the tissue stays nearly the same.
-    ``whole``: the whole patch is scaled to ``side_px``: quick, and the tissue appears smaller than
-    in the slide."""
+    """``tiles``: the patch is scaled to the nearest multiple of ``side_px`` and cut into squares of
+    that size, whose vectors are averaged; the scale of the tissue stays nearly the same.
+    ``whole``: the whole patch is scaled to ``side_px``, which is faster, but the tissue appears
+    smaller than in the slide."""
     mean: Channels
-    """Subtracted from red, green and blue, which run from 0 to 1."""
+    """Subtracted from red, green and blue, which are in [0, 1]."""
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
     """Divides the difference."""
 
     @property
     def preprocessing(self) -> str:
-        """The rule in one line: what a manifest states as its preprocessing."""
+        """The rule in one line, for the manifest's ``preprocessing``."""
         mean = ",".join(f"{value!r}" for value in self.mean)
         std = ",".join(f"{value!r}" for value in self.std)
         return f"rgb8-1024/{self.resize}-{self.side_px}/mean-{mean}/std-{std}/v1"

@@ -15,10 +15,10 @@ _SEED_STRIDE = 1_000_000
 
 
 def seeded_tensors(shapes: Mapping[str, Iterable[int]], seed: int = 0) -> dict[str, Tensor]:
-    """Weights drawn name by name, so that they depend on nothing but names, shapes and the seed.
+    """Draw weights name by name, so that they depend only on names, shapes and the seed.
 
-    The i-th name in sorted order is drawn from a generator of its own and scaled by the part it
-    plays: a plausible network in evaluation mode whose activations neither die nor grow.
+    The i-th name in sorted order has its own generator, and is scaled by its role, so that the
+    network's activations neither vanish nor grow in evaluation mode.
 
     Args:
         shapes: Shape of each parameter and buffer.
@@ -52,7 +52,7 @@ def _scaled(name: str, g: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def golden_image(side_px: int) -> NDArray[np.uint8]:
-    """A fixed test image, (side_px, side_px, 3) uint8, made of a few waves in each channel."""
+    """Return a fixed test image, (side_px, side_px, 3) uint8: a few waves in each channel."""
     y, x, c = np.ogrid[0:side_px, 0:side_px, 0:3]
     slow = 90 * np.sin(x / 37 + c) * np.cos(y / (23 + 5 * c))
     fast = 30 * np.sin((x + 2 * y) / (3.1 + c))

@@ -1,4 +1,4 @@
-"""The semantic order: a numbering of the codewords in which like ones are neighbours."""
+"""The semantic order: a numbering of the codewords in which similar ones have close numbers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LEAST_GAIN = 1e-9
 def principal_order(codebook: NDArray[np.float64]) -> list[int]:
     """Rank of each codeword on the codebook's first principal component.
 
-    The published order's making is not known; this one needs nothing but the codebook. A principal
-    component has no sign of its own: the coordinate of largest magnitude is made positive (the
-    first of them on ties). Codewords at the same place keep the order of their indices.
+    How the published order was made is not known; this one needs only the codebook. The sign of a
+    principal component is arbitrary: here the coordinate of largest magnitude is made positive (on
+    ties, the first). Codewords with equal positions keep the order of their indices.
 
     Args:
         codebook: Shape (codes, dim).
@@ -36,9 +36,10 @@ def principal_order(codebook: NDArray[np.float64]) -> list[int]:
 def path_order(codebook: NDArray[np.float64]) -> list[int]:
     """Rank of each codeword on a short path through all of them.
 
-    From the principal order and from nearest neighbours, improved by turning parts of the path
-    round (2-opt) and moving short ones (Or-opt) until neither helps: near the shortest path, whose
-    search is not feasible. It begins at the end at which the principal order begins.
+    It starts from the principal order and from nearest neighbours, and improves the path by
+    reversing parts (2-opt) and moving short ones (Or-opt) until neither helps. The result is near
+    the shortest path, which cannot be computed in reasonable time. It begins at the end at which
+    the principal order begins.
 
     Args:
         codebook: Shape (codes, dim).
@@ -65,18 +66,18 @@ ORDERS: Mapping[str, Callable[[NDArray[np.float64]], list[int]]] = MappingProxyT
 
 @dataclass(frozen=True, slots=True)
 class OrderFigures:
-    """How well an order does what it is for."""
+    """How good an order is."""
 
     neighbour_distance: float
-    """Mean distance between codewords whose numbers follow each other, in units of the mean
-    distance of all pairs: less is better."""
+    """Mean distance between codewords with consecutive numbers, in units of the mean distance of
+    all pairs: less is better."""
     rank_correlation: float
-    """Spearman's, of difference in number and distance over all pairs: more is better, since a key
-    adds numbers up."""
+    """Spearman's, between difference in number and distance, over all pairs: more is better, since
+    a key is a sum of numbers."""
 
 
 def order_figures(codebook: NDArray[np.float64], order: list[int]) -> OrderFigures:
-    """Both figures of ``order[old] = new`` for a codebook (codes, dim)."""
+    """Return both figures of ``order[old] = new`` for a codebook (codes, dim)."""
     distance = _distances(codebook)
     pairs = np.triu_indices(len(codebook), 1)
     mean = distance[pairs].mean()
@@ -119,7 +120,7 @@ def _improved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray
 
 
 def _turned(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The best of all paths with one part turned round."""
+    """Return the best of all paths with one part reversed."""
     # Edges before the first and after the last codeword cost nothing: the path is open.
     edge = np.zeros((len(path) + 2, len(path) + 2))
     edge[1:-1, 1:-1] = distance[np.ix_(path, path)]
@@ -134,7 +135,7 @@ def _turned(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[n
 
 
 def _moved(path: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The path with one, two or three neighbours moved elsewhere together, wherever that helps."""
+    """Move one, two or three neighbours together elsewhere in the path, wherever that helps."""
     length = _length(path, distance)
     for size in (1, 2, 3):
         for start in range(len(path) - size + 1):
@@ -161,7 +162,7 @@ def _ranks(path: NDArray[np.int64]) -> list[int]:
 
 
 def _mean_ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Ranks, equal values sharing the mean of theirs."""
+    """Return ranks; equal values get the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[group])

@@ -1,7 +1,7 @@
 """Drawn pictures with the colours and textures of stained tissue.
 
-An untrained VQ-VAE needs codewords that its encoder comes near to; these pictures give the outputs
-from which they are taken. They need no data and are the same on every machine.
+An untrained VQ-VAE needs codewords near its encoder's outputs. The codewords are computed from the
+outputs on these pictures, which need no data and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def stained_pictures(count: int, side_px: int, seed: int) -> NDArray[np.uint8]:
     Args:
         count: How many; the amount of tissue and of nuclei varies from one to the next.
         side_px: Side of each.
-        seed: Of everything that varies.
+        seed: Seed for everything that varies.
 
     Returns:
         Shape (count, side_px, side_px, 3), uint8 RGB.

@@ -1,7 +1,7 @@
 """The texture networks: an RGB patch in, a vector of floats out.
 
-The texture's bits say where neighbouring features rise; the network behind them is a replaceable
-part. A further architecture is one entry in :data:`ARCHITECTURES`.
+Each bit of a texture says whether a feature is at least the one before it. The network can be
+replaced; to add an architecture, add an entry to :data:`ARCHITECTURES`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TextureNetwork(nn.Module):
 
 
 class DenseNet121Texture(TextureNetwork):
-    """DenseNet-121 up to and with its last BatchNorm, without the ReLU behind it: 1024 features."""
+    """DenseNet-121 up to its last BatchNorm, without the ReLU after it: 1024 features."""
 
     def __init__(self) -> None:
         super().__init__(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -84,22 +84,21 @@ class EfficientNetLite0Texture(TextureNetwork):
 
 @dataclass(frozen=True, slots=True)
 class TextureArchitecture:
-    """What is known of a texture network before any weights are read."""
+    """The properties of a texture network that do not depend on its weights."""
 
     build: Callable[[], TextureNetwork]
     features: int
     """Length of the feature vector, and number of bits of the texture."""
     preprocessing: str
-    """Version of what is done to the pixels; a change gives every collection another
-    fingerprint."""
+    """Version of the processing of the pixels; changing it changes every fingerprint."""
     foreign_names: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     """Renames the parameters of the weights' usual publisher to ours."""
 
 
 def _from_torchvision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Torchvision's DenseNet-121 names to MONAI's; the classifier is left out.
+    """Rename torchvision's DenseNet-121 parameters to MONAI's; the classifier is left out.
 
-    The file that torchvision publishes still says ``norm.1`` where its network says ``norm1``.
+    The file that torchvision publishes still has ``norm.1`` where its network has ``norm1``.
     """
     renamed = {}
     for name, tensor in tensors.items():
@@ -134,10 +133,10 @@ ARCHITECTURES: Mapping[str, TextureArchitecture] = MappingProxyType(
 
 
 def texture_architecture(name: str) -> TextureArchitecture:
-    """The architecture called ``name``.
+    """Return the architecture called ``name``.
 
     Raises:
-        ManifestError: There is none of that name.
+        ManifestError: There is no such architecture.
     """
     try:
         return ARCHITECTURES[name]

@@ -1,4 +1,4 @@
-"""Networks with random weights: they show the machinery at work and are always named as random."""
+"""Networks with random weights, for tests and trials; their names say so."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PICTURE_PX = 256
 
 
 def random_vqvae(seed: int) -> dict[str, Tensor]:
-    """Weights of a VQ-VAE that has learned nothing, yet uses its whole codebook.
+    """Return weights of an untrained VQ-VAE that nevertheless uses its whole codebook.
 
-    Random codewords lie far from all that a random encoder puts out, and nearly every place of a
+    Random codewords would lie far from all outputs of a random encoder, and nearly every cell of a
     picture would get the same few codes. The codewords are therefore cluster centres of the
-    encoder's outputs on drawn pictures. All is computed in double precision and rounded to half
-    precision, so that every machine comes to the same weights.
+    encoder's outputs on drawn pictures. Everything is computed in double precision and rounded to
+    half precision, so that every machine gets the same weights.
     """
     network = VqVae().eval()
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
@@ -40,7 +40,7 @@ def random_vqvae(seed: int) -> dict[str, Tensor]:
 
 
 def random_texture(architecture: str, seed: int) -> dict[str, Tensor]:
-    """Weights of a texture network that has learned nothing."""
+    """Return weights of an untrained texture network."""
     network = texture_architecture(architecture).build()
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     return seeded.seeded_tensors(shapes, seed)

@@ -16,7 +16,7 @@ CODEBOOK_SIZE = 128
 CODE_DIM = 256
 CHANNELS = 256
 DOWNSAMPLING = 16
-"""One code stands for a square of this many pixels."""
+"""One code stands for a square with this many pixels on each side."""
 PREPROCESSING = "rgb8-1024/symmetric-v1"
 """Pixels 0..255 become 2 * (x / 255) - 1."""
 
@@ -49,7 +49,7 @@ class Codebook(nn.Module):
         self.embedding = nn.Embedding(size, dim)
 
     def assign(self, z: Tensor) -> Tensor:
-        """Nearest codeword of each vector; ties go to the lowest index.
+        """Return the nearest codeword of each vector; ties go to the lowest index.
 
         Args:
             z: Shape (n, dim, h, w), float32.
@@ -61,7 +61,7 @@ class Codebook(nn.Module):
         vectors = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
         # The nearest codeword may be nearer by a hair only: mixed precision must not judge it.
         with torch.autocast(z.device.type, enabled=False):
-            # |z|^2 is the same for every codeword, so it does not take part in the comparison.
+            # |z|^2 is the same for every codeword, so the comparison leaves it out.
             distance = (words * words).sum(dim=1) - 2 * (vectors @ words.t())
         nearest = distance.argmin(dim=1)
         return nearest.reshape(z.shape[0], z.shape[2], z.shape[3])
@@ -83,7 +83,7 @@ class Losses:
     reg_loss: Tensor
     """Mean squared (z - sg[e]) plus mean squared (sg[z] - e)."""
     z: Tensor
-    """What the encoder put out: (n, dim, h, w), float32, without gradients."""
+    """Outputs of the encoder: (n, dim, h, w), float32, without gradients."""
     codes: Tensor
     """Its codes: (n, h, w), int64."""
 
@@ -149,7 +149,7 @@ class VqVae(nn.Module):
         return self.codebook.assign(z.float()).to(torch.uint8)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """What the decoder makes of the codes of ``images`` (n, side, side, 3) uint8.
+        """Decode the codes of ``images`` (n, side, side, 3) uint8.
 
         Returns:
             Shape (n, 3, side, side), float32 in [-1, 1].
@@ -159,9 +159,9 @@ class VqVae(nn.Module):
         return reconstruction
 
     def losses(self, images: Tensor) -> Losses:
-        """The published loss on ``images`` (n, side, side, 3) uint8, all weights 1.
+        """Compute the published loss on ``images`` (n, side, side, 3) uint8, all weights 1.
 
-        The gradient of the reconstruction reaches the encoder straight through the quantisation.
+        The gradient of the reconstruction passes the quantisation unchanged (straight-through).
         """
         pixels = scale_pixels(images)
         z = self.encoder(pixels).float()
@@ -176,6 +176,6 @@ class VqVae(nn.Module):
 def scale_pixels(images: Tensor) -> Tensor:
     """Map (n, h, w, 3) uint8 to (n, 3, h, w) in [-1, 1], float32.
 
-    The result of a contiguous input lies channels-last in memory, which the convolutions prefer.
+    The result for a contiguous input is channels-last in memory, which convolutions prefer.
     """
     return images.permute(0, 3, 1, 2).float().div_(255).mul_(2).sub_(1)

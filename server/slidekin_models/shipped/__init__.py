@@ -1,4 +1,4 @@
-"""Trained models that come with the package: a folder each, with a card beside the weights."""
+"""Trained models in the package: one folder each, with a card beside the weights."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _FOLDER = Path(__file__).parent
 
 
 def shipped_models() -> list[str]:
-    """Their names."""
+    """Return their names."""
     return sorted(path.parent.name for path in _FOLDER.glob(f"*/{MANIFEST_NAME}"))
 
 
 def shipped_manifest(name: str) -> Path:
-    """The manifest of a model that comes with the package.
+    """Return the path of a shipped model's manifest.
 
     Raises:
-        ManifestError: There is none of that name.
+        ManifestError: There is no such model.
     """
     known = shipped_models()
     if name not in known:

@@ -1,4 +1,4 @@
-"""Views of a patch that show the same tissue: turned, mirrored, stained stronger or weaker."""
+"""Augmented views of a patch: rotated, mirrored, with stronger or weaker stains."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _DENSITY = (-np.log((np.arange(256) + 1) / 256)).astype(np.float32)
 def augmented(
     patch: NDArray[np.uint8], rng: np.random.Generator, stain_jitter: float
 ) -> NDArray[np.uint8]:
-    """One of the eight flips and quarter turns, with each stain's density scaled.
+    """Return one of the eight flips and quarter turns, with each stain's density scaled.
 
     Args:
         patch: (side, side, 3) uint8 RGB.
-        rng: Decides.
-        stain_jitter: A stain is scaled by a factor from 1 - this to 1 + this.
+        rng: Source of randomness.
+        stain_jitter: Each stain is scaled by a factor between 1 - this and 1 + this.
 
     Returns:
-        Of the shape of ``patch``.
+        An array of the shape of ``patch``.
     """
     view = np.rot90(patch, int(rng.integers(4)))
     if rng.integers(2):

@@ -20,10 +20,10 @@ _READERS = 2
 
 
 class Batches:
-    """The batches of one process. A batch depends on its step alone, so a run may begin anywhere.
+    """The batches of one process. A batch depends only on its step, so a run may begin at any step.
 
-    The patches of a step are numbered through over all processes: together they see what one
-    process with the larger batch would see.
+    The patches of a step are numbered over all processes: together they see what one process with
+    the larger batch would see.
     """
 
     def __init__(self, sampler: TissueSampler, settings: TrainSettings, process: int = 0) -> None:
@@ -54,7 +54,7 @@ class Batches:
                     future.cancel()
 
     def held_out(self, count: int, *, start: int = 0) -> Iterator[Tensor]:
-        """``count`` patches that training never sees, as they are, in batches."""
+        """Yield ``count`` patches that training never sees, unaugmented, in batches."""
         for first in range(start, start + count, self._settings.batch):
             size = min(self._settings.batch, start + count - first)
             patches = self._sampler.patches(size, start=first, held_out=True)

@@ -1,4 +1,4 @@
-"""The model card: what a trained network is, in a page that travels with it."""
+"""The model card: a page that describes a trained network and is kept with it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _NOT_FOR = (
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says."""
+    """The facts in a card."""
 
     name: str
     licence: str
     sources: Sequence[str]
-    """Names of the slides and folders of tiles that it was trained on."""
+    """Names of the slides and folders of tiles on which it was trained."""
     settings: TrainSettings
     step: int
     """How many of the settings' steps are done."""
     held_out: HeldOut | None
     orders: Mapping[str, OrderFigures] = field(default_factory=dict)
-    """Each order that was made, and how well it does."""
+    """Each order that was made, and its figures."""
     order: str = ""
-    """The one that the manifest holds."""
+    """The order in the manifest."""
 
 
 def card(facts: CardFacts) -> str:
-    """The card as Markdown; pictures and weights lie beside it."""
+    """Return the card as Markdown; pictures and weights are beside it."""
     settings = facts.settings
     means = [
         word

@@ -1,7 +1,7 @@
-"""A run's folder: which run it is, how far it has come, and how it went.
+"""A run's folder: its settings, its checkpoints and its metrics.
 
-A checkpoint is a folder that is written beside its place, brought to the disk and renamed: whatever
-kills a run, the newest checkpoint under its name is whole. A run never writes over another one.
+A checkpoint is a folder that is written under another name, synced and renamed: whatever kills a
+run, its newest checkpoint is complete. A run never overwrites another one.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, settings: TrainSettings) -> Iterator[None]:
-        """Take the folder for a run of these settings, new or resumed, and for nobody else.
+        """Lock the folder for a run with these settings, new or resumed.
 
         Raises:
-            TrainingError: It belongs to another run, is in use, or cannot be written.
+            TrainingError: The folder belongs to another run, is in use, or cannot be written.
         """
         try:
             if not self.path.is_dir() and self.out.exists() and any(self.out.iterdir()):
@@ -65,7 +65,7 @@ class RunFolder:
             yield
 
     def newest(self) -> tuple[int, Path] | None:
-        """Step and folder of the newest checkpoint."""
+        """Return step and folder of the newest checkpoint."""
         found = [path for path in self.path.glob(f"{_PREFIX}*") if path.suffix != _PART]
         if not found:
             return None
@@ -73,18 +73,18 @@ class RunFolder:
         return _step(path), path
 
     def part(self, step: int) -> Path:
-        """Where the checkpoint of a step is written before it has its name."""
+        """Return the folder in which the checkpoint of a step is written before it is renamed."""
         return self.path / f"{_PREFIX}{step:08d}{_PART}"
 
     def write(self, step: int, save: Callable[[Path], None]) -> None:
         """Write the checkpoint of a step, then remove the older ones.
 
         Args:
-            step: That is done.
-            save: Writes into the folder it is given.
+            step: Number of steps done.
+            save: Writes the checkpoint into the given folder.
 
         Raises:
-            TrainingError: The disk is full or fails; the checkpoint before still stands.
+            TrainingError: The disk is full or fails; the previous checkpoint is kept.
         """
         part = self.part(step)
         older = [path for path in self.path.glob(f"{_PREFIX}*") if path.suffix != _PART]
@@ -95,7 +95,7 @@ class RunFolder:
                 _to_disk(file)
             part.rename(part.with_suffix(""))
             _to_disk(self.path)
-        # torch reports a full disk as a RuntimeError of its own, safetensors with its own class.
+        # torch reports a full disk as a RuntimeError, safetensors as an error of its own.
         except Exception as error:
             shutil.rmtree(part, ignore_errors=True)
             kept = f"the checkpoint of step {_step(max(older))} stands" if older else "none stands"
@@ -125,7 +125,7 @@ class RunFolder:
             raise TrainingError(msg) from error
 
     def metrics(self, *, up_to_step: int | None = None) -> list[dict[str, Any]]:
-        """The record; ``up_to_step`` cuts off what a killed run wrote after its checkpoint."""
+        """Return the record; ``up_to_step`` drops what a killed run wrote after its checkpoint."""
         path = self.path / _METRICS
         if not path.exists():
             return []
@@ -133,7 +133,7 @@ class RunFolder:
         for text in path.read_text(encoding="utf-8").splitlines():
             try:
                 line = json.loads(text)
-            except ValueError:  # the last line of a run that was killed or had no room
+            except ValueError:  # the last line of a run that was killed, or had no disk space
                 continue
             if up_to_step is None or line["step"] <= up_to_step:
                 lines.append(line)

@@ -1,4 +1,4 @@
-"""Progress of a run: a moving line on a terminal, plain lines elsewhere."""
+"""Progress of a run: an updating line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE_EVERY_S = 15.0
 
 
 class Display:
-    """Shows progress; used as a context."""
+    """Shows progress; use it as a context manager."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -41,12 +41,12 @@ class Display:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """A line about what is done besides steps."""
+        """Print a line about work other than steps."""
         if not self._quiet:
             self._console.print(text, markup=False, soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """The newest figures."""
+        """Show the newest figures."""
         if self._quiet:
             return
         text = progress_line(progress)
@@ -64,7 +64,7 @@ class Display:
 
 
 def progress_line(progress: Progress) -> str:
-    """All that is worth watching, in a line."""
+    """Return the important figures in one line."""
     minutes, seconds = divmod(round(progress.seconds_left), 60)
     hours, minutes = divmod(minutes, 60)
     left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""From a run to a model directory: what ``models.yaml`` takes as ``vqvae: {manifest: ...}``."""
+"""From a run to a model directory, for ``vqvae: {manifest: ...}`` in ``models.yaml``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stored:
     """How the weights are written."""
 
     store: Store = "full"
-    """``compact``: encoder and codebook alone, in half precision; encoding needs no more."""
+    """``compact``: only encoder and codebook, in half precision, which encoding needs."""
     order: str = "principal"
     """The semantic order, of `ORDERS`."""
 
@@ -39,14 +39,14 @@ def export_model(
 ) -> VqVaeManifest:
     """Write weights, manifest, card and pictures into the run's model directory.
 
-    What stands there of an earlier state of the run is replaced, the manifest last.
+    Files from an earlier state of the run are replaced, the manifest last.
 
     Args:
-        folder: Of the run.
-        network: As trained.
-        facts: Of the run; those of the orders are added.
-        stored: How.
-        patches: Held-out ones for the pictures, (n, side, side, 3) uint8; None draws none.
+        folder: The run's folder.
+        network: The trained network.
+        facts: Facts of the run; those of the orders are added.
+        stored: How the weights are written.
+        patches: Held-out patches for the pictures, (n, side, side, 3) uint8; None: no pictures.
 
     Raises:
         TrainingError: The disk is full or fails.
@@ -96,7 +96,7 @@ def export_model(
 
 
 def reconstructed(network: VqVae, patches: Tensor) -> NDArray[np.uint8]:
-    """What decoder and codes make of patches (n, side, side, 3) uint8, likewise."""
+    """Reconstruct patches (n, side, side, 3) uint8 from their codes; same shape and type."""
     network.eval()
     device = next(network.parameters()).device
     with torch.inference_mode():

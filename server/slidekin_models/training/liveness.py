@@ -1,10 +1,10 @@
-"""What keeps a codebook alive, and how alive it is.
+"""Prevents the codebook from collapsing, and measures how much of it is in use.
 
-Left to the published loss alone the encoder soon uses a handful of codewords, and every key looks
-alike. Three means, each of which can be switched off: codewords begin where the encoder's outputs
-are; they follow the running means of the vectors that choose them (van den Oord et al. 2017,
-appendix A.1); one that is hardly chosen begins anew as a vector of the batch (as in Dhariwal et al.
-2020, "Jukebox").
+With the published loss alone, the encoder soon uses a handful of codewords, and all keys become
+alike. Three measures prevent that; each can be switched off. Codewords are initialised at the
+encoder's outputs; they follow the running means of the vectors that choose them (van den Oord et
+al. 2017, appendix A.1); a codeword that is hardly chosen is restarted as a vector of the batch (as
+in Dhariwal et al. 2020, "Jukebox").
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from slidekin_models.training.settings import RESTART_STREAM, START_STREAM
 DECAY = 0.95
 """Of the running means: they look back about twenty steps."""
 DEAD_SHARE = 0.05
-"""A codeword is dead when it is chosen less often than this part of an even share."""
+"""A codeword is dead if it is chosen less often than this fraction of an even share."""
 _FRESH_SHARE = 0.2
-"""What a restarted codeword is credited with: time to be chosen, and little weight to move."""
+"""Count given to a restarted codeword: it has time to be chosen, and can still move easily."""
 
 Sum = Callable[[Tensor], Tensor]
-"""Adds a tensor up over all processes."""
+"""Sums a tensor over all processes."""
 
 
 class CodebookCare(nn.Module):
@@ -41,15 +41,15 @@ class CodebookCare(nn.Module):
         super().__init__()
         words = codebook.embedding.weight.detach().clone()
         self._ema, self._restart, self._seed = ema, restart, seed
-        # Shares of an even use, so that nothing counts as dead before it had its chance.
+        # Start with even shares, so that no codeword counts as dead before it could be chosen.
         self.register_buffer("counts", torch.ones(CODEBOOK_SIZE))
         self.register_buffer("sums", words)
-        # As counts, without what restarted codewords are credited with.
+        # Counts without those given to restarted codewords.
         self.register_buffer("use", torch.zeros(CODEBOOK_SIZE))
 
     @torch.no_grad()
     def start(self, codebook: Codebook, z: Tensor) -> None:
-        """Put the codewords at cluster centres of vectors: ``z`` of shape (n, dim, h, w)."""
+        """Set the codewords to cluster centres of vectors: ``z`` of shape (n, dim, h, w)."""
         vectors = _vectors(z).double().cpu().numpy()
         rng_seed = int(np.random.default_rng([self._seed, START_STREAM]).integers(2**31))
         words = torch.from_numpy(cluster_centres(vectors, CODEBOOK_SIZE, rng_seed))
@@ -60,13 +60,13 @@ class CodebookCare(nn.Module):
     def after_step(
         self, codebook: Codebook, z: Tensor, codes: Tensor, step: int, add_up: Sum
     ) -> int:
-        """Take note of what a step's vectors chose; move and restart codewords as asked for.
+        """Count what a step's vectors chose; move and restart codewords if switched on.
 
         Args:
             codebook: Changed in place.
             z: Encoder outputs of this process, (n, dim, h, w) float32.
             codes: Their codes, (n, h, w).
-            step: Decides, with the seed, which vectors take the place of dead codewords.
+            step: With the seed, decides which vectors replace dead codewords.
             add_up: Sums over all processes.
 
         Returns:
@@ -81,17 +81,17 @@ class CodebookCare(nn.Module):
         self.use.lerp_(counts / even, 1 - DECAY)
         words = codebook.embedding.weight
         if self._ema:
-            # A codeword without vectors keeps its place: its sum fades as fast as its count.
+            # A codeword without vectors does not move: its sum decays as fast as its count.
             words.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
         return self._bring_back(words, vectors, step) if self._restart else 0
 
     def dead(self) -> int:
-        """How many codewords hardly anything chooses, over the last twenty steps or so."""
+        """Number of codewords that were hardly chosen in about the last twenty steps."""
         share = self.use / self.use.mean().clamp_min(1e-12)
         return int((share < DEAD_SHARE).sum())
 
     def perplexity(self) -> float:
-        """Of the codes' use over the last twenty steps or so: 1 to 128."""
+        """Perplexity of the codes' use in about the last twenty steps: 1 to 128."""
         return perplexity(self.use)
 
     def _bring_back(self, words: Tensor, vectors: Tensor, step: int) -> int:
@@ -108,7 +108,7 @@ class CodebookCare(nn.Module):
 
 
 def perplexity(counts: Tensor) -> float:
-    """``exp`` of the entropy of a distribution given as counts: how many codes are in full use."""
+    """Return ``exp`` of the entropy of counts: the number of codes in effective use."""
     share = counts.double() / counts.double().sum().clamp_min(1e-12)
     share = share[share > 0]
     return float(torch.exp(-(share * share.log()).sum()))

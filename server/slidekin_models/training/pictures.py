@@ -22,8 +22,8 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
     """Losses, use of the codebook and dead codewords over the steps, as PNG.
 
     Args:
-        metrics: Lines of a run's record, of which some are about held-out patches.
-        path: Where to write.
+        metrics: Lines of a run's record; some are about held-out patches.
+        path: The file to write.
     """
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -64,7 +64,7 @@ def draw_reconstructions(
     width, height = rows[0].shape[1], rows[0].shape[0]
     sheet = np.full((2 * height + _GAP_PX, width, 3), 255, np.uint8)
     sheet[:height], sheet[height + _GAP_PX :] = rows
-    # In full colour the file would be three times as large, to the same eye.
+    # In full colour the file would be three times as large and look the same.
     Image.fromarray(sheet).quantize(_COLOURS).save(path, optimize=True)
 
 

@@ -30,22 +30,22 @@ _LEAST_RATE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop and what to keep; none of it changes a weight."""
+    """When to stop and what to save; no value changes the weights."""
 
     minutes: float | None = None
-    """Of this session; the run can be resumed afterwards."""
+    """Duration of this session; the run can be resumed afterwards."""
     checkpoint_every: int = 200
     """Steps."""
     check_every: int = 200
-    """Steps from one look at held-out patches to the next."""
+    """Steps between two evaluations on held-out patches."""
     check_patches: int = 32
     stop_asked: Callable[[], bool] = field(default=lambda: False)
-    """Looked at after every step."""
+    """Called after every step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is, for whoever watches it."""
+    """The progress of a run, for display."""
 
     step: int
     steps: int
@@ -57,17 +57,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """How the network does on patches that training never saw."""
+    """The network's figures on patches that training never saw."""
 
     patches: int
     recon_loss: float
     perplexity: float
     used: int
-    """Codes that were chosen at all."""
+    """Number of codes that were chosen at all."""
 
 
 class TrainingStep(nn.Module):
-    """The network with what keeps its codebook alive: one thing to place, share and store."""
+    """The network and its `CodebookCare` as one module, to place, share and save together."""
 
     def __init__(self, settings: TrainSettings) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Training:
     """One run, from its first step or from its newest checkpoint.
 
     Attributes:
-        step: How many steps are done.
+        step: Number of steps done.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Training:
 
     @property
     def network(self) -> VqVae:
-        """The network as it is now."""
+        """The network in its current state."""
         return self._whole.network
 
     def resume(self) -> bool:
-        """Go back to the newest checkpoint, if there is one; says whether there was."""
+        """Load the newest checkpoint, if there is one; return whether there was."""
         newest = self._folder.newest()
         if newest is None:
             if self._accelerator.is_main_process:
@@ -141,7 +141,7 @@ class Training:
 
         Raises:
             TrainingError: The loss is no longer a number, or a checkpoint cannot be written.
-            SamplingError: A slide has become unreadable.
+            SamplingError: A slide can no longer be read.
         """
         settings = self._settings
         began, first = time.monotonic(), self.step
@@ -176,7 +176,7 @@ class Training:
         return self.step >= settings.steps
 
     def held_out(self, patches: int) -> HeldOut:
-        """Reconstruction and use of the codebook on held-out patches, in evaluation mode."""
+        """Measure reconstruction and codebook use on held-out patches, in evaluation mode."""
         self._model.eval()
         counts, loss = torch.zeros(CODEBOOK_SIZE), 0.0
         with torch.inference_mode():
@@ -188,7 +188,7 @@ class Training:
         return HeldOut(patches, loss / patches, perplexity(counts), int((counts > 0).sum()))
 
     def held_out_patches(self, count: int) -> Tensor:
-        """Patches that training never sees: (count, side, side, 3) uint8."""
+        """Return patches that training never sees: (count, side, side, 3) uint8."""
         return torch.cat(list(self._batches.held_out(count)))
 
     def save(self) -> None:
@@ -197,7 +197,7 @@ class Training:
         if accelerator.num_processes == 1:
             self._folder.write(self.step, self._save_state)
             return
-        # All processes write into one folder; the first one then gives it its name.
+        # All processes write into one folder; the first process then renames it.
         if accelerator.is_main_process:
             self._folder.part(self.step).mkdir(exist_ok=True)
         accelerator.wait_for_everyone()
@@ -220,7 +220,7 @@ class Training:
         care, codebook = self._whole.care, self._whole.network.codebook
         again = care.after_step(codebook, z, codes, self.step, self._add_up)
         if again and self._accelerator.num_processes > 1:
-            # Each process would take the vectors from its own batch.
+            # Otherwise each process would take the vectors from its own batch.
             for tensor in (codebook.embedding.weight.data, care.counts, care.sums):
                 tensor.copy_(broadcast(tensor))
         values = (float(loss.detach()), float(recon.detach()), float(reg.detach()))

@@ -1,4 +1,4 @@
-"""One sitting of a run: from settings to a model directory."""
+"""One session of a run: from settings to a model directory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PICTURES = 8
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a sitting came to."""
+    """The outcome of a session."""
 
     finished: bool
     """Whether all steps are done."""
     step: int
     held_out: HeldOut | None
     manifest: VqVaeManifest | None
-    """None on all processes but the first."""
+    """None on all processes except the first."""
 
 
 def train(
@@ -47,24 +47,24 @@ def train(
     threads: int = 0,
     held_out_patches: int = 256,
 ) -> Outcome:
-    """Train, or go on training, and write the model directory.
+    """Train, or continue training, and write the model directory.
 
-    SIGINT and SIGTERM end the sitting after the step under way, with a checkpoint.
+    SIGINT and SIGTERM end the session after the current step, with a checkpoint.
 
     Args:
-        settings: Of the run; ``processes`` is set to what there are.
-        out: The model directory; the run's own folder lies in it.
-        name: Of the model.
-        licence: Of its weights.
-        stored: How they are written.
-        limits: Of this sitting.
-        cpu: Stay on the CPU where there is a GPU.
-        threads: Of the CPU's operators; 0 leaves torch's choice.
-        held_out_patches: For the card's figures.
+        settings: Of the run; ``processes`` is set to the actual number.
+        out: The model directory; it contains the run's own folder.
+        name: Name of the model.
+        licence: Licence of its weights.
+        stored: How the weights are written.
+        limits: Of this session.
+        cpu: Use the CPU even if there is a GPU.
+        threads: Threads of operators on the CPU; 0: torch's choice.
+        held_out_patches: Number of patches for the card's figures.
 
     Raises:
-        TrainingError: The run cannot start or go on.
-        SamplingError: Nothing to train on.
+        TrainingError: The run cannot start or continue.
+        SamplingError: There is nothing to train on.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -103,7 +103,7 @@ def train(
 def _claimed(
     folder: RunFolder, settings: TrainSettings, accelerator: Accelerator
 ) -> Iterator[None]:
-    """The first process takes the folder for all."""
+    """Lock the folder; the first process does it for all."""
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
@@ -115,7 +115,7 @@ def _claimed(
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """A list that is no longer empty once a signal has asked for the end."""
+    """Yield a list that is no longer empty once a signal has requested the end."""
     asked: list[int] = []
     before = {
         number: signal.signal(number, lambda received, _: asked.append(received))

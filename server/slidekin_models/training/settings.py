@@ -1,4 +1,4 @@
-"""What a training run is: all that decides the weights that come out of it."""
+"""The settings of a training run: everything that determines its weights."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ from pydantic import BaseModel, ConfigDict, Field
 from slidekin_models.sampling import SampleSettings
 
 DATA_STREAM, START_STREAM, RESTART_STREAM, AUGMENT_STREAM = range(4)
-"""Each use of chance has a stream of its own: no use disturbs another, and none has a state that a
-checkpoint would have to keep."""
+"""Each use of randomness has its own stream: no use affects another, and none has a state that a
+checkpoint would have to save."""
 
 
 class TrainSettings(BaseModel):
-    """Settings of a run. A run is resumed with these or not at all."""
+    """Settings of a run. A run can only be resumed with the same settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     slides: tuple[Path, ...]
     """Files and folders."""
     side_px: int = 128
-    """Of a training patch. The network is convolutional: it encodes 1024 px all the same."""
+    """Of a training patch. The network is convolutional, so it also encodes 1024 px."""
     mpp: float = 0.5
     slide_mpp: Mapping[str, float] = Field(default_factory=dict)
     tile_mpp: float | None = 0.5
     held_out_share: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Of the tissue, for the figures that a card reports."""
+    """Share of the tissue that is held out, for the figures in a card."""
     hold_out_by: Literal["region", "slide"] = "region"
     steps: Annotated[int, Field(ge=1)] = 4000
     batch: Annotated[int, Field(ge=1)] = 8
-    """Patches of a step and process."""
+    """Patches per step and process."""
     processes: Annotated[int, Field(ge=1)] = 1
-    """They share a step; with another number of them another run."""
+    """Processes that share a step; another number of them makes another run."""
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
-    """Of Adam. It falls to a tenth along half a cosine, unless the published loss alone is asked
-    for."""
+    """Of Adam. It decays to a tenth along half a cosine, except with the published loss alone."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["bf16", "fp32"] = "bf16"
     """Of the convolutions; weights, losses and the choice of codes are fp32 throughout."""
     data_init: bool = True
-    """Codewords begin as cluster centres of what the fresh encoder puts out on tissue."""
+    """Codewords are initialised as cluster centres of the untrained encoder's outputs on tissue."""
     ema: bool = True
     """Codewords follow the means of their vectors instead of a gradient."""
     restart: bool = True
-    """A codeword that nothing chooses any more becomes a vector of the batch."""
+    """A codeword that is no longer chosen becomes a vector of the batch."""
     augment: bool = True
     """Flips, quarter turns and a change of the stains' strength."""
     stain_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.15
@@ -54,11 +53,11 @@ class TrainSettings(BaseModel):
 
     @property
     def constant_rate(self) -> bool:
-        """Whether the learning rate stays as it is, as in the published training."""
+        """Whether the learning rate is constant, as in the published training."""
         return not (self.ema or self.restart or self.data_init)
 
     def sampling(self) -> SampleSettings:
-        """What is drawn from the slides."""
+        """Settings for drawing patches from the slides."""
         return SampleSettings(
             side_px=self.side_px,
             mpp=self.mpp,

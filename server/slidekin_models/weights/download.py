@@ -47,7 +47,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to try."""
+    """How long to keep trying."""
 
     attempts: int = 4
     """Attempts in a row without a single byte; each byte that arrives resets the count."""

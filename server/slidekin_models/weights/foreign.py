@@ -176,10 +176,10 @@ def vectors_of(network: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def _read_torchscript(path: Path, threads: int) -> nn.Module:
-    del threads  # torch's own setting, made by whoever places the network
+    del threads  # a setting of torch, made by the caller that places the network
     try:
         with warnings.catch_warnings():
-            # That TorchScript is deprecated is said in the documentation.
+            # The documentation says that TorchScript is deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
             network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Which slides a search may answer with."""
+"""The set of slides that a search may return."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from slidekin_server.index.errors import ParameterError
 
 
 class Admitted:
-    """A set of slide numbers as a bitmap, which the walk asks for each patch it passes.
+    """A set of slide numbers as a bitmap, in which the walk looks up each patch that it passes.
 
-    Immutable and compared by identity: make one for a request and pass the same object with each
-    of its patches, so that what the index works out for it is worked out once.
+    Immutable and compared by identity: make one per request and pass the same object with each of
+    its patches, so that the index processes it only once.
     """
 
     __slots__ = ("__weakref__", "beyond", "lock", "mask")
@@ -31,7 +31,7 @@ class Admitted:
         self.mask.setflags(write=False)
         self.beyond = beyond
         self.lock = threading.Lock()
-        """Held while an index works out what this filter admits."""
+        """Held while an index computes what this filter admits."""
 
     @classmethod
     def only(cls, numbers: Iterable[int]) -> Admitted:

@@ -38,7 +38,7 @@ from slidekin_server.index.memory import (
 )
 
 _PREFETCH_AHEAD: Final = 24
-"""Patches between asking memory for a texture that lies anywhere and copying it."""
+"""Number of patches by which prefetching scattered textures runs ahead of copying them."""
 
 
 @kernel
@@ -58,7 +58,7 @@ def lower_bound(
 def block_holding(
     first_keys: Int64s, blocks: Int32s, bases: Int64s, words: int, key: int, slide: int, patch: int
 ) -> int:
-    """Find the last block that begins at or before this patch; the first where none does."""
+    """Find the last block that begins at or before this patch; the first block if none does."""
     place = np.searchsorted(first_keys, key, side="right") - 1
     while place > 0 and first_keys[place] == key:
         address = block_address(bases, blocks[place], words)
@@ -71,7 +71,7 @@ def block_holding(
 
 @inlined
 def _blocks_needed(patches: int, blocks: int) -> int:
-    """Say how many blocks should replace ``blocks`` that shall hold ``patches``."""
+    """Return how many blocks should replace ``blocks`` blocks, in order to hold ``patches``."""
     if patches > blocks * BLOCK_PATCHES:
         return max(blocks + 1, (patches + FILL_PATCHES - 1) // FILL_PATCHES)
     if patches == 0:
@@ -91,7 +91,7 @@ def plan(
     patches: Int32s,
     sign: int,
 ) -> Int64s:
-    """Group the patches of one slide, sorted, by the runs of blocks that take or lose them.
+    """Group the sorted patches of one slide by the runs of blocks that gain or lose them.
 
     A block that would overflow, or become less than half full, shares with a neighbour: two full
     blocks become three, so that blocks stay at least two thirds full under additions.
@@ -159,9 +159,9 @@ def rewrite(
     textures: Words,
     adding: bool,
 ) -> Columns:
-    """Write what replaces the planned groups, and the directory that names it.
+    """Write the blocks that replace the planned groups, and the directory that names them.
 
-    Adding merges the slide's patches in; removing leaves out whatever the slide owns.
+    Adding merges the slide's patches in; removing leaves out all patches of the slide.
 
     Returns:
         The new directory: first keys, blocks, counts.
@@ -251,7 +251,7 @@ def fill(
     patches: Int32s,
     textures_at: Int64s,
 ) -> Columns:
-    """Fill blocks with sorted patches whose textures lie at the given addresses. O(n).
+    """Fill blocks with sorted patches whose textures are at the given addresses. O(n).
 
     Returns:
         The directory: first keys, blocks, counts.
@@ -292,7 +292,7 @@ def texture_addresses(
     slides: Int32s,
     patches: Int32s,
 ) -> Int64s:
-    """Find where the textures of patches lie that the directory holds. O(m log n)."""
+    """Find the addresses of textures of patches in the directory. O(m log n)."""
     addresses = np.empty(len(keys), dtype=np.int64)
     for entry in range(len(keys)):
         key, slide, patch = keys[entry], slides[entry], patches[entry]
@@ -309,11 +309,11 @@ def texture_addresses(
 def neighbours_admitted(
     blocks: Int32s, counts: Int32s, bases: Int64s, words: int, admitted: Bytes
 ) -> tuple[Int32s, Int32s]:
-    """Say for each place in the directory where the nearest block with an admitted patch lies.
+    """Find, for each place in the directory, the nearest blocks with an admitted patch.
 
     Returns:
-        Two int32 arrays of shape (blocks,): the least such place at or after each place (number of
-        blocks where there is none), and the greatest at or before it (-1 where there is none).
+        Two int32 arrays of shape (blocks,): the least such place at or after each place (the number
+        of blocks if there is none), and the greatest at or before it (-1 if there is none).
     """
     size = len(blocks)
     following = np.empty(size, dtype=np.int32)

@@ -1,8 +1,9 @@
 """Building an index from many slides at once, in little more memory than it needs afterwards.
 
-Textures go straight into the blocks, in order of arrival, so nothing that was handed in is kept.
-Once all keys are known they are sorted, and the textures are put in order where they lie: each in
-one piece at first, since to move one is then to move a few cache lines; at the end word by word.
+Textures go straight into the blocks, in order of arrival, so none of the caller's arrays is kept.
+Once all keys are known, they are sorted, and the textures are reordered in place. Until then each
+texture is stored in one piece, so that moving it moves a few cache lines; at the end the textures
+of each block are rearranged word by word.
 """
 
 # Compiled functions take columns one by one.
@@ -44,27 +45,27 @@ from slidekin_server.index.parameters import check_codes
 from slidekin_server.values import PatchCodes
 
 _CHUNK_PATCHES: Final = 2**15
-"""Patches taken over at a time: 4 MiB of textures, which stay in the cache meanwhile."""
+"""Patches copied at a time: 4 MiB of textures, which stay in the cache."""
 _WALKERS: Final = 16
-"""Textures that are moved at a time, so that waiting for memory overlaps."""
+"""Textures moved at the same time, so that their waits for memory overlap."""
 _DIGIT_BITS: Final = 11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """Blocks that are filled, their directory, and what is known of their slides."""
+    """Filled blocks, their directory, and the slides in them."""
 
     arena: Arena
     directory: Columns
     numbers: NDArray[np.int64]
     """Slide numbers, ascending."""
     counts: NDArray[np.int32]
-    """Patches of each."""
+    """Number of patches of each slide."""
     keys_of_slide: dict[int, NDArray[np.int64]]
 
 
 def pack_slides(texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> Packed:
-    """Fill blocks with slides that come in any order. O(n).
+    """Fill blocks with slides in any order. O(n).
 
     Raises:
         ParameterError: A slide's number or codes do not fit.
@@ -87,10 +88,10 @@ def pack_slides(texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> 
         if len(again):
             raise SlideExistsError(int(numbers[again[0]]))
     bounds = zip(numbers.tolist(), starts.tolist(), (starts + counts).tolist(), strict=True)
-    # Views: a slide that is removed later gives its few keys back at the next start only.
+    # Views: the keys of a slide that is removed later are freed only at the next start.
     keys_of_slide = {number: keys[begin:end] for number, begin, end in bounds}
 
-    # Ascending slide numbers, patch by patch: where each patch lies, by arrival.
+    # By ascending slide number, patch by patch: the position of each patch, by arrival.
     slide_of = np.repeat(np.arange(len(numbers), dtype=np.int32), counts)
     arrivals = np.arange(len(keys), dtype=np.int32)
     ascending = np.cumsum(counts, dtype=np.int64) - counts
@@ -108,7 +109,7 @@ def pack_slides(texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> 
 
 
 class _Intake:
-    """Takes slides over: textures into blocks in order of arrival, keys and numbers into lists."""
+    """Collects slides: textures in blocks in order of arrival, keys and numbers in lists."""
 
     def __init__(self, texture_bits: int) -> None:
         self.arena = Arena(texture_bits // 64)
@@ -128,7 +129,7 @@ class _Intake:
             self.flush()
 
     def flush(self) -> None:
-        """Copy what waits; from here on nothing refers to what was handed in."""
+        """Copy the waiting slides; after this nothing refers to the caller's arrays."""
         if not self._waiting:
             return
         waiting, count = self._waiting, self._waiting_patches
@@ -145,7 +146,7 @@ class _Intake:
 
 @inlined
 def _texture_place(bases: Int64s, words: int, place: int) -> int:
-    """Return where the texture of the patch at this place of all patches lies, in one piece."""
+    """Return the address of the one-piece texture of the patch at this place among all patches."""
     block = place // FILL_PATCHES
     address = block_address(bases, block, words)
     return texture_at(address, 0) + (place - block * FILL_PATCHES) * 8 * words
@@ -165,7 +166,7 @@ def _copy_texture(to: int, source: int, words: int) -> None:
 
 @kernel
 def _take_textures(bases: Int64s, words: int, begin: int, textures: Words) -> None:
-    """Copy textures to the places from ``begin`` on."""
+    """Copy textures to consecutive places, starting at ``begin``."""
     for entry in range(len(textures)):
         to = _words_at(_texture_place(bases, words, begin + entry), words)
         for word in range(words):
@@ -174,12 +175,12 @@ def _take_textures(bases: Int64s, words: int, begin: int, textures: Words) -> No
 
 @kernel
 def _sorted_by_key(keys: Int64s, arrivals: Int32s, slides: Int32s) -> tuple[Int32s, Int32s]:
-    """Sort two columns stably by the key of the patch that arrived there. O(n), a radix sort.
+    """Sort two columns stably by the keys of their patches. O(n), a radix sort.
 
     Args:
         keys: By arrival.
-        arrivals: Which patch each entry is, by arrival.
-        slides: What goes along.
+        arrivals: The patch of each entry, by arrival.
+        slides: Column that is sorted along.
 
     Returns:
         ``arrivals`` and ``slides``, sorted.
@@ -255,15 +256,16 @@ def _write_columns(
 def _put_textures_in_order(bases: Int64s, words: int, order: Int32s) -> None:
     """Move the texture at place ``order[i]`` to place ``i``, for all i, in place. O(n).
 
-    A permutation is made of cycles. Several walkers each save the texture at their start, which
-    makes a hole, and go on filling the hole with the texture that belongs there, which leaves the
-    next hole, until that texture is one that a walker saved. A walker that is done starts where
-    nobody has been yet. ``order`` is used up: fixed points are done, negative entries are starts.
+    A permutation consists of cycles. Several walkers each save the texture at their start, which
+    makes a hole, and fill the hole with the texture that belongs there. This leaves the next hole,
+    and so on, until the texture that belongs there is one that a walker saved. A walker that is
+    done starts again at a place that was not visited yet. ``order`` is overwritten: fixed points
+    are done, negative entries are starts.
     """
     size = len(order)
     holes = np.full(_WALKERS, -1, dtype=np.int64)
     sources = np.empty(_WALKERS, dtype=np.int64)
-    # Saved textures are as many as walkers under way, but not always each one's own.
+    # There are as many saved textures as active walkers, but a walker may fill in another's.
     starts = np.full(_WALKERS, -1, dtype=np.int64)
     saved = np.empty((_WALKERS, words), dtype=np.uint64)
     begin_of_order = order.ctypes.data
@@ -312,7 +314,7 @@ def _put_textures_in_order(bases: Int64s, words: int, order: Int32s) -> None:
 
 @kernel
 def _stand_word_by_word(bases: Int64s, words: int, blocks: int) -> None:
-    """Turn the textures of each block, which lie one after the other, to columns of words. O(n)."""
+    """Rearrange the textures of each block, stored one after the other, into columns. O(n)."""
     pieces = np.empty((BLOCK_PATCHES, words), dtype=np.uint64)
     for block in range(blocks):
         textures = textures_of(block_address(bases, block, words), words)

@@ -1,7 +1,7 @@
-"""What compiled code is made of: decorators, names of arrays, instructions Numba does not offer.
+"""Building blocks of compiled code: decorators, array types, instructions that Numba lacks.
 
-Numba keeps compiled functions in files and compiles anew when a function's own file changed, not
-when a file changed that it calls into. After a change here, in ``memory`` or in ``walk`` delete
+Numba caches compiled functions in files. It recompiles a function if its own file changed, but not
+if a file that it calls into changed. After a change here, in ``memory`` or in ``walk``, delete
 ``__pycache__``.
 """
 
@@ -32,17 +32,17 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def kernel(function: _Function) -> _Function:
-    """Compile what Python calls: without the interpreter's lock, and kept between runs."""
+    """Compile a function that Python calls; it releases the GIL and is cached between runs."""
     return cast(_Function, numba.njit(nogil=True, cache=True)(function))
 
 
 def part(function: _Function) -> _Function:
-    """Compile what kernels call."""
+    """Compile a function that kernels call."""
     return cast(_Function, numba.njit(nogil=True)(function))
 
 
 def inlined(function: _Function) -> _Function:
-    """Compile what kernels call, into each of them."""
+    """Compile a function that is inlined into each kernel that calls it."""
     return cast(_Function, numba.njit(inline="always")(function))
 
 
@@ -74,7 +74,7 @@ def _emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
 
 
 prefetch: Callable[[int], int] = _instruction(types.int64, _emit_prefetch)
-"""Ask for the cache line at an address, which need not be valid, ahead of its use."""
+"""Prefetch the cache line at an address, which need not be valid."""
 pointer: Callable[[int], Any] = _instruction(
     types.voidptr, lambda builder, address: builder.inttoptr(address, ir.IntType(8).as_pointer())
 )
@@ -82,15 +82,15 @@ pointer: Callable[[int], Any] = _instruction(
 popcount: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: builder.ctpop(word)
 )
-"""Count the bits of a word that are set."""
+"""Count the set bits of a word."""
 lowest_bit: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: builder.cttz(word, _TRUE)
 )
-"""Return the place of a word's lowest bit that is set; the word must not be 0."""
+"""Return the position of a word's lowest set bit; the word must not be 0."""
 highest_bit: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: builder.sub(_63, builder.ctlz(word, _TRUE))
 )
-"""Return the place of a word's highest bit that is set; the word must not be 0."""
+"""Return the position of a word's highest set bit; the word must not be 0."""
 
 _LANES = 8
 _WORD, _HALF = ir.IntType(64), ir.IntType(32)
@@ -111,7 +111,7 @@ def _all_lanes(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
 
 
 def _mask(builder: ir.IRBuilder, lanes: ir.Value) -> ir.Value:
-    """Turn a truth of each lane into a word with a bit for each."""
+    """Turn a boolean per lane into a word with a bit per lane."""
     return builder.zext(builder.bitcast(lanes, ir.IntType(_LANES)), _WORD)
 
 
@@ -124,11 +124,11 @@ def _emit_distances(  # noqa: PLR0917 - an instruction's operands
     out: ir.Value,
     bound: ir.Value,
 ) -> ir.Value:
-    """Write the code of `add_distances`: LLVM's own vectoriser does not come upon it."""
+    """Write the code of `add_distances`, which LLVM's own vectoriser does not find."""
     query_words = builder.inttoptr(query, _WORD.as_pointer())
     distances = builder.inttoptr(out, ir.VectorType(_HALF, _LANES).as_pointer())
     before = builder.zext(builder.load(distances, align=4), _VECTOR)
-    # Two sums, so that an addition need not wait for the one before it.
+    # Two sums, so that an addition need not wait for the previous one.
     sums = [
         cgutils.alloca_once_value(builder, first)  # type: ignore[no-untyped-call]
         for first in (before, ir.Constant(_VECTOR, None))
@@ -174,11 +174,11 @@ def _add_distances() -> Callable[[int, int, int, int, int, int], np.uint64]:
 add_distances = _add_distances()
 """Count the bits in which words of each texture of a group differ from the query's.
 
-Takes where the group's first word of them lies, at a cache line, the bytes from there to the next
-word, where the query's first word of them lies, the number of words, what to add the counts to (the
-address of eight int32), and a bound. Returns a bit for each texture whose sum is not beyond the
-bound. A word of all eight takes one load, one exclusive or and one count where the processor counts
-bits of vectors; elsewhere LLVM makes the best of it.
+Arguments: the address of the group's first word to compare (at a cache line), the bytes from there
+to the next word, the address of the query's first word to compare, the number of words, the address
+of eight int32 to which the counts are added, and a bound. Returns a bit for each texture whose sum
+does not exceed the bound. On a processor that counts bits of vectors, a word of all eight textures
+takes one load, one exclusive or and one count; elsewhere LLVM generates the best code it can.
 """
 
 
@@ -192,7 +192,7 @@ def _emit_changes(builder: ir.IRBuilder, group: ir.Value) -> ir.Value:
 
 changes: Callable[[int], np.uint64] = _instruction(types.uint64, _emit_changes)
 """Return a bit for each of eight int64, at a cache line, that differs from the one before it; the
-first has none before it, and no bit."""
+first, which has none before it, gets no bit."""
 
 reversed_bits: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: _call(builder, "llvm.bitreverse.i64", _WORD, word)

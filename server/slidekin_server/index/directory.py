@@ -1,4 +1,4 @@
-"""What one version of an index is made of: the directory of its blocks, and the table of slides."""
+"""The parts of one version of an index: the directory of its blocks, and the table of slides."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlideTable:
-    """What is known of each slide number; shared by all versions.
+    """The state of each slide number; shared by all versions.
 
-    A slide's row is written before the first version that holds it is published and only
-    ``removed`` is ever written again: with the number of the first version without it, before that
-    is published. So every version reads its own truth from the same arrays, without a lock.
+    A slide's row is written before the first version with the slide is published. After that only
+    ``removed`` is written: the number of the first version without the slide, before that version
+    is published. So all versions read the same arrays without a lock, and each finds its own state.
     """
 
     added: NDArray[np.int64]
@@ -42,7 +42,7 @@ class SlideTable:
 def owners(
     numbers: NDArray[np.int64], counts: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Spell out slide number and patch index of every patch of slides, one after the other."""
+    """Return slide number and patch index of every patch of slides, one after the other."""
     slides = np.repeat(numbers.astype(np.int32), counts)
     ends = np.cumsum(counts, dtype=np.int64)
     patches = np.arange(len(slides), dtype=np.int64) - np.repeat(ends - counts, counts)
@@ -56,7 +56,7 @@ def pack(
     patches: NDArray[np.int32],
     texture_addresses: NDArray[np.int64],
 ) -> tuple[Arena, Directory]:
-    """Write sorted patches, whose textures lie at these addresses, into blocks of a new arena."""
+    """Write sorted patches, whose textures are at these addresses, into blocks of a new arena."""
     arena = Arena(words)
     blocks = arena.allocate(-(-len(keys) // FILL_PATCHES))
     first_keys, blocks, counts = fill(

@@ -1,16 +1,16 @@
 """The index of one collection: online changes, one immutable version after another.
 
-A change never touches what a search may be reading. It writes the few blocks it alters anew,
-splices a new directory of all blocks, and publishes both in one assignment as the next version. A
-search keeps the version it began with. A block is taken back once no version that has it is read
-any more (`versions`), so a snapshot costs nothing to take and should be dropped when its query
-ends: until then it keeps its own blocks, which are as many as the index had.
+A change never modifies what a search may be reading. It writes new copies of the few blocks that it
+alters and a new directory of all blocks, and publishes both in one assignment as the next version.
+A search keeps the version it began with. A block is freed once no version that contains it is read
+any more (`versions`). A snapshot therefore costs nothing to take, but should be dropped when its
+query ends: until then it keeps all blocks of its version.
 
-How a place is found: the directory of first keys is a sorted array with an entry for about a
-hundred patches; it stays in the processor's cache at ten million patches, where a binary search of
-it takes a fraction of a microsecond, and a version of it is one copy of that array. `VebTree`
-answers the same question over single keys in O(log log u) and changes in place, which suits one
-writer without readers; see its module for where each is the better one.
+A place is found in the directory of first keys, a sorted array with one entry for about a hundred
+patches. Even at ten million patches it stays in the processor's cache, where a binary search takes
+a fraction of a microsecond, and a version of it is one copy of that array. `VebTree` answers the
+same question over single keys in O(log log u) and changes in place, which suits one writer without
+readers; its module says where each is better.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _NEVER: Final = 2**63 - 1
 class CollectionIndex:
     """Keys, textures and owners of all patches of a collection, searchable while they change.
 
-    Order of insertion is ascending (slide number, patch index): an index to which slides came in
-    any order equals one that was built at once. Any number of threads may call any method; changes
-    wait for each other, searches for nobody.
+    The order of insertion is defined as ascending (slide number, patch index), so an index does not
+    depend on the order in which slides were added. Any number of threads may call any method;
+    changes wait for each other, and searches wait for nothing.
     """
 
     def __init__(self, texture_bits: int) -> None:
@@ -69,9 +69,9 @@ class CollectionIndex:
 
     @classmethod
     def build(cls, texture_bits: int, slides: Iterable[tuple[int, PatchCodes]]) -> CollectionIndex:
-        """Build an index from slides at once. O(n).
+        """Build an index from many slides at once. O(n).
 
-        Slides are taken over as they come: an iterator needs no more than a few in memory.
+        Slides are consumed as they come: an iterator need only hold a few in memory.
 
         Args:
             texture_bits: Width of all textures, a positive multiple of 64.
@@ -108,7 +108,7 @@ class CollectionIndex:
         return self._current.patches
 
     def __contains__(self, number: int) -> bool:
-        """Say whether a slide is in the current version. O(1)."""
+        """Return whether a slide is in the current version. O(1)."""
         current = self._current
         table = current.table
         return 0 <= number < len(table.added) and bool(
@@ -123,7 +123,7 @@ class CollectionIndex:
         """Add a slide's patches; searches see all of them or none. O(m log n + blocks).
 
         Args:
-            number: The slide's number, 0..2**31 - 1; numbers are not used a second time.
+            number: The slide's number, 0..2**31 - 1; a number cannot be used twice.
             codes: Its patches.
 
         Raises:
@@ -177,7 +177,7 @@ class CollectionIndex:
                     directory, new, added, codes.textures, retired, version=version
                 )
                 patches, slides = patches + len(added), slides + 1
-            # Nothing fails from here on: what versions share changes together with the version.
+            # Nothing may fail from here on: shared state changes together with the version.
             gone: list[tuple[int, int]] = []
             if old is not None:
                 table.removed[old] = version
@@ -201,10 +201,10 @@ class CollectionIndex:
         *,
         version: int,
     ) -> Directory:
-        """Write the blocks that change when a slide comes (with textures) or goes (without)."""
+        """Write the blocks that change when a slide is added (with textures) or removed."""
         if not len(slide_keys):
             return directory
-        number = int(number)  # of numpy's integers each would be compiled for itself
+        number = int(number)  # numba would compile again for each of numpy's integer types
         order = np.argsort(slide_keys, kind="stable")
         keys, patches = slide_keys[order], order.astype(np.int32)
         adding = textures is not None
@@ -276,7 +276,7 @@ class CollectionIndex:
 
 
 def _with_room(table: SlideTable, number: int) -> SlideTable:
-    """Return a table with a row for a slide number; rows double, so that growing is rare."""
+    """Return a table with a row for a slide number; its size doubles, so that growing is rare."""
     have = len(table.added)
     if number < have:
         return table

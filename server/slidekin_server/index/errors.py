@@ -1,4 +1,4 @@
-"""What can go wrong with an index.
+"""Errors of the index.
 
 IndexFailure
 ├── SlideExistsError
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class IndexFailure(Exception):  # noqa: N818 - IndexError is Python's own
-    """Root of what the index raises about its content."""
+    """Root of the index's errors about its content."""
 
 
 class SlideExistsError(IndexFailure):

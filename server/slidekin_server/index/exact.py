@@ -1,9 +1,9 @@
 """The exact scan: the Hamming distance of every admitted patch to every query patch, compiled.
 
-Blocks are read once for all query patches: a block's textures stay in the nearest cache while
-each query in turn is compared with them. Distances of a whole block are computed first, without a
-branch for a patch; most often the least of them is too great already and nothing of the block is
-looked at. Eight patches whose leading words are too far away are not compared further.
+Each block is read once for all query patches: its textures stay in the first-level cache while they
+are compared with one query after the other. The distances of a whole block are computed first,
+without a branch per patch; usually even the smallest is too large, and the rest of the block is
+skipped. Eight patches whose leading words are too far away are not compared further.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
@@ -40,7 +40,7 @@ from slidekin_server.index.memory import (
 )
 
 NO_PATCH: Final = 2**63 - 1
-"""Stands in a table of nearest patches where there is none."""
+"""Entry in a table of nearest patches if there is none."""
 _FAR: Final = 2**31 - 1
 
 
@@ -60,7 +60,7 @@ def _swap(column: NDArray[Any], one: int, other: int) -> None:
 def _offer(
     distances: Int32s, orders: Int64s, keys: Int64s, size: int, distance: int, order: int, key: int
 ) -> int:
-    """Offer a hit to a heap whose root is the furthest kept; return the heap's size. O(log n)."""
+    """Offer a hit to a heap whose root is the furthest hit; return the heap's size. O(log n)."""
     limit = len(distances)
     if size == limit:
         if distance > distances[0] or (distance == distances[0] and order > orders[0]):
@@ -105,11 +105,11 @@ def _compare(
     ahead: int,
     ahead_leading: int,
 ) -> bool:
-    """Write the distances of a block's patches to a query; say whether one is not beyond ``bound``.
+    """Write the distances of a block's patches; return whether one does not exceed ``bound``.
 
-    Distances beyond it may be less than they are: a group whose ``leading`` words are too far away
-    already is not compared further. With ``ahead``, the address of a block that comes soon, memory
-    is asked for so many words of its textures.
+    Distances that exceed it may be written too small: a group whose ``leading`` words are already
+    too far away is not compared further. With ``ahead``, the address of a block that comes soon,
+    that many words of its textures are prefetched.
     """
     found = np.uint64(0)
     distances[:] = 0
@@ -124,7 +124,7 @@ def _compare(
         if within:
             rest, asked = group + leading * WORD_BYTES, query + 8 * leading
             within = add_distances(rest, WORD_BYTES, asked, words - leading, out, bound)
-        # The rest of the last group is no patch's.
+        # The remaining slots of the last group hold no patches.
         beyond = max(slot + GROUP_PATCHES - count, 0)
         found |= within & (np.uint64(2**GROUP_PATCHES - 1) >> np.uint64(beyond))
     return bool(found)
@@ -155,14 +155,14 @@ def nearest(
         blocks: The directory's block numbers.
         counts: The directory's counts.
         bases: Addresses of the arena's segments.
-        words: Words a texture.
+        words: Words per texture.
         queries: Shape (n, words), uint64.
-        admitted: Bitmap by slide number; empty where every slide is admitted.
+        admitted: Bitmap by slide number; empty if every slide is admitted.
         following: As in the guided walk.
         max_distance: Hits further away than this are left out.
         distances: Shape (n, limit): a heap of distances for each query.
-        orders: Shape (n, limit): slide number * 2**32 + patch index of each hit in the heap, which
-            is the order of insertion.
+        orders: Shape (n, limit): slide number * 2**32 + patch index of each hit in the heap; this
+            gives the order of insertion.
         keys: Shape (n, limit): the key of each hit in the heap.
         sizes: Shape (n,): how many hits each heap holds.
     """
@@ -228,11 +228,11 @@ def nearest_of_each_slide(
 ) -> None:
     """Keep each slide's nearest patch to each query, of the nearest slides. O(patches * queries).
 
-    Once ``limit`` slides are known, patches further away than the furthest of them are passed over
-    without a look at the table of slides.
+    Once ``limit`` slides are known, patches further away than the furthest of them are skipped
+    without reading the table of slides.
 
     Args:
-        begin: As in `nearest`, and so the rest.
+        begin: See `nearest`.
         end: See `nearest`.
         blocks: See `nearest`.
         counts: See `nearest`.
@@ -242,11 +242,11 @@ def nearest_of_each_slide(
         admitted: See `nearest`.
         following: See `nearest`.
         max_distance: See `nearest`.
-        limit: How many slides are wanted of each query; all of these are right in ``best``.
+        limit: Slides wanted for each query; their entries in ``best`` are exact.
         best: Shape (n, slide numbers), int64: distance * 2**32 + patch index of the nearest patch
-            so far, `NO_PATCH` where there is none.
+            so far, `NO_PATCH` if there is none.
     """
-    # By query and distance: slides whose nearest patch lies there. `kept` counts those in reach.
+    # By query and distance: slides whose nearest patch has it. `kept` counts those in reach.
     slides_at = np.zeros((len(queries), 64 * words + 1), dtype=np.int32)
     kept = np.zeros(len(queries), dtype=np.int64)
     furthest = min(max_distance, 64 * words)

@@ -1,8 +1,8 @@
 """The guided walk (SISH: Chen et al. 2022, doi 10.1038/s41551-022-00929-8), compiled.
 
-From seeds around the query's key the nearest keys below and above are looked at (`walk`), and a key
-is accepted where the best of its patches lies within the threshold. Work is bounded by the number
-of seeds and steps, whatever the size of the index.
+From seeds around the query's key, the search looks at the nearest keys below and above (`walk`). It
+accepts a key if the best of its patches is within the threshold. The number of seeds and steps
+bounds the work, whatever the size of the index.
 """
 
 # Compiled functions take columns one by one, and branch where a call would cost or need a copy.
@@ -37,12 +37,12 @@ from slidekin_server.index.walk import (
 
 _MAX_KEY = 2**63 - 1
 _BEYOND = -(2**63)
-"""Stands for a seed that is greater than every key can be."""
+"""Value of a seed that is greater than any possible key."""
 
 
 @inlined
 def _accepted_up_to(keys: Int64s, size: int, last: int) -> int:
-    """Return the greatest of ``size`` accepted keys that is <= ``last``, -1 where there is none."""
+    """Return the greatest of ``size`` accepted keys that is <= ``last``, -1 if there is none."""
     nearest = np.int64(-1)
     for hit in range(size):
         nearest = max(nearest, keys[hit] if keys[hit] <= last else np.int64(-1))
@@ -51,7 +51,7 @@ def _accepted_up_to(keys: Int64s, size: int, last: int) -> int:
 
 @inlined
 def _accepted_from(keys: Int64s, size: int, first: int) -> int:
-    """Return the least of ``size`` accepted keys that is >= ``first``, -1 where there is none."""
+    """Return the least of ``size`` accepted keys that is >= ``first``, -1 if there is none."""
     nearest = np.int64(_MAX_KEY)
     found = False
     for hit in range(size):
@@ -62,7 +62,7 @@ def _accepted_from(keys: Int64s, size: int, first: int) -> int:
 
 @part
 def _with_room(found: Found, size: int, steps: int) -> Found:
-    """Return the hits with room for another walk's, in larger arrays where they fill theirs."""
+    """Return the hits with room for those of another walk, in larger arrays if necessary."""
     if size + steps <= len(found.keys):
         return found
     larger = _room(2 * (size + steps))
@@ -87,13 +87,13 @@ def _look_up_seeds(
     successor_steps: int,
     predecessor_steps: int,
 ) -> Int64s:
-    """Find where every seed's walks begin, and ask memory for the first two blocks of each.
+    """Find where every seed's walks begin, and prefetch the first two blocks of each.
 
-    All of it at once, before the first walk: the walks then wait for memory one time less each.
+    This is done for all seeds before the first walk, which saves each walk one wait for memory.
 
     Returns:
         Shape (2 * seeds, 3), in the order of the walks: the seed, and the first patch whose key is
-        not less, as place in the directory and slot.
+        >= the seed, as place in the directory and slot.
     """
     starts = np.empty((2 * seeds, 3), dtype=np.int64)
     size = len(first_keys)
@@ -146,7 +146,7 @@ def guided_hits(
         blocks: The directory's block numbers.
         counts: The directory's counts.
         bases: Addresses of the arena's segments.
-        words: Words a texture.
+        words: Words per texture.
         patches: Number of patches in the directory.
         query_key: The query's key.
         query: Shape (words,), uint64: the query's texture.
@@ -156,8 +156,8 @@ def guided_hits(
         predecessor_steps: Steps downward from each seed.
         threshold: Largest distance of a hit, in bits.
         include_seed_key: Whether to look at the seeds' own keys.
-        admitted: Bitmap by slide number; empty where every slide is admitted.
-        following: Per place the next block with an admitted patch; empty to look into all blocks.
+        admitted: Bitmap by slide number; empty if every slide is admitted.
+        following: Per place, the next block with an admitted patch; empty to search all blocks.
         preceding: The same downward.
 
     Returns:
@@ -174,7 +174,7 @@ def guided_hits(
         successor_steps, predecessor_steps,
     )  # fmt: skip
     for turn in range(2 * seeds):
-        # A seed's three walks bring at most one hit a step and one for its own key.
+        # A seed's three walks give at most one hit per step, and one for its own key.
         found = _with_room(found, size, 2 * steps + 1)
         seed, low_place, low_slot = starts[turn]
         high_place, high_slot = low_place, low_slot
@@ -192,7 +192,7 @@ def guided_hits(
             else:
                 high_place, high_slot = len(blocks), 0
             if include_seed_key:
-                # Accepted from an earlier seed: the walk ends on it at once.
+                # An earlier seed accepted it: the walk ends on it at once.
                 size = walk(
                     directory, question, following, low_place, low_slot, UP,
                     1, seed, _accepted_from(found.keys, size, seed), comparison, found, size,

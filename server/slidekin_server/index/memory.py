@@ -1,20 +1,20 @@
-"""Where the index keeps its patches: blocks of sorted patches in segments that never move.
+"""The memory of the index: blocks of sorted patches in segments that never move.
 
-A block holds up to `BLOCK_PATCHES` patches, each column of it in one piece:
+A block holds up to `BLOCK_PATCHES` patches, column by column:
 
     keys      int64  [BLOCK_PATCHES]
     slides    int32  [BLOCK_PATCHES]
     patches   int32  [BLOCK_PATCHES]
     textures  uint64 [words][BLOCK_PATCHES]
 
-Textures stand word by word: a cache line holds the same word of eight neighbours, a group, and one
-vector compares it with the query's. Eight distances come out side by side, whatever the width, and
-no sum across a vector is needed. Most patches are too far away by their leading words already: the
-other words, which lie elsewhere, are then never read from memory.
+Textures are stored word by word: a cache line holds the same word of eight neighbours (a group),
+and one vector instruction compares it with the query's. This gives eight distances side by side,
+for any width, and needs no sum across a vector. For most patches the leading words alone are too
+far away; their other words, which are elsewhere, are then never read from memory.
 
-Segments are added as the index grows and are not copied or given back, hence no memory is spent
-on doubling and an address stays good for as long as its arena lives. Compiled code gets a table of
-segment addresses; blocks are known by number.
+Segments are added as the index grows, and never copied or freed. So no memory is spent on doubling,
+and an address stays valid as long as its arena exists. Compiled code gets a table of segment
+addresses; blocks are identified by number.
 """
 
 from __future__ import annotations
@@ -35,22 +35,23 @@ from slidekin_server.index.compiled import (
 )
 
 BLOCK_PATCHES: Final = 120
-"""Large enough for a long sequential read, small enough that copying one on a write is cheap. Whole
-groups, but no power of two: the words of one texture would then share few places of a cache."""
+"""Large enough for a long sequential read, small enough that copying one on a write is cheap. A
+multiple of the group, but not a power of two: the words of one texture would then compete for few
+lines of the cache."""
 GROUP_PATCHES: Final = 8
-"""Patches that are compared at once: as many as a vector has words."""
+"""Patches that are compared at once: the number of words in a vector."""
 WORD_BYTES: Final = 8 * BLOCK_PATCHES
-"""From one word of a texture to the next."""
+"""Distance from one word of a texture to the next, in bytes."""
 FILL_PATCHES: Final = 104
-"""How full bulk building leaves a block, so that the first additions need not split it."""
+"""Patches that bulk building puts into a block, so that the first additions need not split it."""
 SEGMENT_BLOCKS: Final = 2048
 _SEGMENT_SHIFT: Final = 11
 CACHE_LINE_BYTES: Final = 64
-"""Blocks begin at a cache line: a vector that lay across two would be two reads."""
+"""Blocks begin at a cache line: a vector across two lines would take two reads."""
 
 
 class Arena:
-    """Segments of blocks, and which of the blocks are free. Used by one writer at a time."""
+    """Segments of blocks, and the list of free blocks. Used by one writer at a time."""
 
     def __init__(self, words: int) -> None:
         self.words = words
@@ -58,16 +59,16 @@ class Arena:
         self.bases: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Addresses of the segments; replaced, never changed, when a segment is added."""
         self.written_for: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        """Of each block, the version of the index that it was last allocated for."""
+        """For each block, the version of the index for which it was last allocated."""
         self._segments: list[NDArray[np.uint8]] = []
         self._next = 0
         self._free: list[int] = []
 
     def allocate(self, count: int, version: int = 0) -> NDArray[np.int32]:
-        """Return the numbers of ``count`` blocks of undefined content, for a version to come."""
+        """Return the numbers of ``count`` blocks of undefined content, for a coming version."""
         fresh = max(0, count - len(self._free))
         while self._next + fresh > len(self._segments) * SEGMENT_BLOCKS:
-            # Memory is not touched here: pages come from the system as blocks are filled.
+            # Memory is not touched here: the system provides pages as blocks are filled.
             segment = np.empty(SEGMENT_BLOCKS * self.block_bytes + CACHE_LINE_BYTES, dtype=np.uint8)
             self._segments.append(segment)
             base = -(-segment.ctypes.data // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
@@ -83,7 +84,7 @@ class Arena:
         return blocks
 
     def release(self, blocks: NDArray[np.int32]) -> None:
-        """Take blocks back which nobody reads any more."""
+        """Free blocks that nobody reads any more."""
         self._free.extend(blocks.tolist())
 
     @property
@@ -94,7 +95,7 @@ class Arena:
 
 @inlined
 def block_address(bases: Int64s, block: int, words: int) -> int:
-    """Return where a block begins."""
+    """Return the address of a block."""
     within = block & (SEGMENT_BLOCKS - 1)
     return int(bases[block >> _SEGMENT_SHIFT]) + within * (BLOCK_PATCHES * (16 + 8 * words))
 
@@ -125,16 +126,16 @@ def textures_of(address: int, words: int) -> Words:
 
 @inlined
 def texture_at(address: int, slot: int) -> int:
-    """Return where the first word of a slot's texture lies; the next is `WORD_BYTES` further."""
+    """Return the address of a slot's first texture word; the next is `WORD_BYTES` further."""
     return address + 16 * BLOCK_PATCHES + 8 * slot
 
 
 @inlined
 def leading_words(words: int, bound: int) -> int:
-    """Say how many words of a texture are best compared first, to find those within a bound.
+    """Return how many words of a texture to compare first, when looking for those within a bound.
 
-    So many that a texture which differs in half of its bits, as those of other tissue about do, is
-    beyond the bound by them alone: half of their bits, less three and a half standard deviations.
+    Textures of other tissue differ in about half of their bits. These words alone put such a
+    texture beyond the bound: half of their bits, less three and a half standard deviations.
     """
     leading = 1
     while leading < words and 32 * leading - 14 * math.sqrt(leading) <= bound:
@@ -144,5 +145,5 @@ def leading_words(words: int, bound: int) -> int:
 
 @inlined
 def texture_from(address: int, words: int) -> Words:
-    """View the texture whose first word lies at an address."""
+    """View the texture whose first word is at an address."""
     return carray(pointer(address), (words, BLOCK_PATCHES), np.uint64)[:, 0]

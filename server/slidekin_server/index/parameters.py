@@ -1,4 +1,4 @@
-"""What the index is given, and its bounds: parameters of the guided search, codes of slides."""
+"""Inputs of the index and their bounds: parameters of the guided search, codes of slides."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from slidekin_server.index.errors import ParameterError
 from slidekin_server.values import PatchCodes
 
 SEED_SPACING_UNIT: Final = 10**11
-"""One unit of the third sum of a key: what C counts."""
+"""One unit of a key's third sum, in which C is given."""
 MAX_SEED_REACH: Final = 2**62
-"""The seeds furthest from a query's key must stay within this distance: beyond it lies no key."""
+"""Largest distance of a seed from a query's key: beyond it there is no key."""
 
 _MAX_SLIDES: Final = 2**31
 
@@ -29,17 +29,17 @@ class GuidedParameters:
     C: int = 50
     """Distance between neighbouring seeds, in units of 10**11 (the key's coarsest sum). > 0."""
     T: int = 10
-    """Seeds on each side of the query's key, itself included. > 0."""
+    """Seeds on each side of the query's key, including the key itself. > 0."""
     successor_steps: int = 375
     """Keys with admitted patches that are looked at upward from each seed. >= 0."""
     predecessor_steps: int = 375
     """Keys with admitted patches that are looked at downward from each seed. >= 0."""
     hamming_threshold_bits: int = 128
-    """Largest Hamming distance of a hit, in bits; it belongs to the texture network. >= 0."""
+    """Largest Hamming distance of a hit, in bits; depends on the texture network. >= 0."""
     include_seed_key: bool = False
-    """Look at each seed's own key first, before its two walks (which never visit it). This counts
-    as no step. The published search leaves it out: a patch with the query's very key is then found
-    only from another seed."""
+    """Look at each seed's own key first, before its two walks (which never visit it). This is not
+    counted as a step. The published search leaves it out: a patch with exactly the query's key is
+    then found only from another seed."""
 
     def __post_init__(self) -> None:
         for field, least in (
@@ -57,10 +57,10 @@ class GuidedParameters:
 
 
 def check_codes(number: int | None, codes: PatchCodes, texture_bits: int) -> None:
-    """Check that a slide fits into an index of textures of so many bits.
+    """Check that a slide fits into an index with textures of this width.
 
     Raises:
-        ParameterError: Its number or its codes do not.
+        ParameterError: Its number or its codes do not fit.
     """
     if number is None or not 0 <= number < _MAX_SLIDES:
         raise ParameterError("number", "must lie in 0..2**31 - 1")

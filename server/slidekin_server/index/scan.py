@@ -1,4 +1,4 @@
-"""The exact scan of one version: shared out over threads, and its results put together as bags."""
+"""The exact scan of one version: divided among threads, with the results merged into bags."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from slidekin_server.index.exact import NO_PATCH, nearest, nearest_of_each_slide
 from slidekin_server.values import Bag, SearchMode
 
 _SLIDE_TABLE_BYTES: Final = 64 * 2**20
-"""Bound of the table of nearest patches by query and slide."""
+"""Largest size of the table of nearest patches by query and slide."""
 _THREAD_BLOCKS: Final = 256
-"""Blocks that are worth a thread of their own."""
+"""Fewest blocks for which a thread is worthwhile."""
 
 _T = TypeVar("_T")
 
@@ -34,13 +34,13 @@ class _Heaps(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """What is scanned, and by how many threads; results do not depend on their number."""
+    """What to scan, and with how many threads; results do not depend on their number."""
 
     directory: Directory
     words: int
-    """Words a texture."""
+    """Words per texture."""
     bitmap: NDArray[np.uint8]
-    """Admitted slides by slide number; empty where every slide is admitted."""
+    """Admitted slides by slide number; empty if every slide is admitted."""
     following: NDArray[np.int32]
     """As in the guided walk."""
     threads: int
@@ -52,7 +52,7 @@ class Scan:
 
         Args:
             queries: Shape (n, words).
-            limit: Hits a query at most; memory is taken for so many.
+            limit: Most hits per query; memory is allocated for that many.
             max_distance_bits: Hits further away are left out.
         """
         if not len(queries) * limit:
@@ -110,13 +110,13 @@ class Scan:
         slide_numbers: int,
         keys_of_slide: Mapping[int, NDArray[np.int64]],
     ) -> list[Bag]:
-        """Find the nearest patch of each of the nearest slides to each query.
+        """Find the nearest slides to each query, each with its nearest patch.
 
         Args:
             queries: Shape (n, words).
-            limit: Slides a query at most.
+            limit: Most slides per query.
             max_distance_bits: Patches further away are left out.
-            slide_numbers: Slide numbers lie below this.
+            slide_numbers: All slide numbers are below this.
             keys_of_slide: Keys by slide number and patch index.
         """
         batch = max(1, _SLIDE_TABLE_BYTES // (8 * max(1, slide_numbers) * self.threads))
@@ -163,7 +163,7 @@ class Scan:
         return bags
 
     def _shared_out(self, scan: Callable[[int, int], _T]) -> list[_T]:
-        """Scan the directory in as many parts as threads; return what each found."""
+        """Scan the directory in one part per thread; return the results of all parts."""
         places = len(self.directory.blocks)
         threads = max(1, min(self.threads, places // _THREAD_BLOCKS))
         cuts = [places * cut // threads for cut in range(threads + 1)]

@@ -1,4 +1,4 @@
-"""One query patch, one bag: the search modes put together."""
+"""The search modes: from one query patch to one bag."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from slidekin_server.values import Bag, SearchMode
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How a query's patches are searched; the defaults are the profile ``default``.
+    """How a query's patches are searched; the defaults are those of the profile ``default``.
 
     Raises:
         ParameterError: A field is out of range.
     """
 
     mode: SearchMode = SearchMode.HYBRID
-    """Which search answers; HYBRID turns to the exact scan where the guided walk came back
-    short."""
+    """Which search is used; HYBRID uses the exact scan if the guided walk finds too few hits."""
     guided: GuidedParameters = field(
         default_factory=lambda: GuidedParameters(include_seed_key=True)
     )
     """Parameters of the guided walk (GUIDED, HYBRID)."""
     min_hits: int = 1
-    """A guided bag with fewer hits came back short (HYBRID). >= 0; 0 never does."""
+    """HYBRID: a guided bag with fewer hits is replaced by an exact one. >= 0; 0: never."""
     exact_limit: int = 100
-    """Hits a patch at most in an exact bag (EXACT, HYBRID). >= 1."""
+    """Most hits per patch in an exact bag (EXACT, HYBRID). >= 1."""
     exact_max_distance_bits: int | None = None
     """Largest distance of a hit in an exact bag; None for no bound."""
 
@@ -52,18 +51,18 @@ def search_patch(
     options: SearchOptions,
     admitted: Admitted | None = None,
 ) -> Bag:
-    """Search one patch, as soon as its codes are known; releases the GIL.
+    """Search one patch; releases the GIL.
 
     Args:
-        snapshot: The version to search; the same one for all patches of a query.
+        snapshot: The version to search; the same for all patches of a query.
         key: The query's key.
         texture: Shape (texture_bits // 8,).
         options: Mode and parameters.
         admitted: The slides that may be found, the same object for all patches; None for all.
 
     Returns:
-        The bag. Its ``mode`` says which search made it: in HYBRID an exact bag takes the place of
-        a guided one with fewer than ``min_hits`` hits.
+        The bag. Its ``mode`` says which search made it: in HYBRID an exact bag replaces a guided
+        one with fewer than ``min_hits`` hits.
 
     Raises:
         ParameterError: The key or the texture does not fit.
@@ -88,18 +87,18 @@ def exact_bags(
     admitted: Admitted | None = None,
     threads: int = 1,
 ) -> list[Bag]:
-    """Search all patches of a query exactly, so that enough slides come back.
+    """Search all patches of a query exactly, so that enough slides are found.
 
-    HYBRID turns to this when the ranking of its bags holds fewer slides than were asked for. Each
-    bag holds the nearest patch of each of the nearest slides: together they name
-    ``slides_wanted`` slides wherever so many (with patches) are admitted.
+    HYBRID uses this if the ranking of its bags has fewer slides than requested. Each bag holds the
+    nearest patch of each of the nearest slides. Together the bags name ``slides_wanted`` slides, if
+    that many (with patches) are admitted.
 
     Args:
-        snapshot: The version that the query searches.
+        snapshot: The version to search.
         textures: Shape (n, texture_bits // 8), n >= 1.
         slides_wanted: Slides to find. >= 1.
         admitted: The slides that may be found; None for all.
-        threads: Threads that share the scan. >= 1.
+        threads: Number of threads for the scan. >= 1.
 
     Raises:
         ParameterError: An argument does not fit.

@@ -1,4 +1,4 @@
-"""One version of an index: what a search reads from its first patch to its last."""
+"""One version of an index, which a search reads from its first patch to its last."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from slidekin_server.index.scan import Scan
 from slidekin_server.values import Bag, SearchMode
 
 _FEW_EXCLUDED: Final = 4096
-"""So few excluded patches a walk passes one by one: at most a quarter of its own steps again."""
+"""Most excluded patches that a walk passes one by one: at most a quarter of its own steps more."""
 _COPY_FACTOR: Final = 64
-"""Admitted patches are copied when they are no more than this times the root of all patches.
-Copying costs about 1 us a patch, once; walking through what is not admitted, for a slide of 60
-patches, about 20 ms times all / admitted. Both cost the same near twice this bound, but a request
-for fewer patches pays for its copy as well."""
+"""Admitted patches are copied if their number is at most this times the square root of all patches.
+Copying takes about 1 us per patch, once. Walking through patches that are not admitted takes, for a
+slide of 60 patches, about 20 ms times all / admitted. Both are equal near twice this bound, but a
+request with fewer patches must pay for its copy, too."""
 _NO_BITMAP: Final = np.empty(0, dtype=np.uint8)
 _NO_SKIP: Final = np.empty(0, dtype=np.int32)
 
@@ -42,18 +42,18 @@ class _Selection:
     following: NDArray[np.int32]
     preceding: NDArray[np.int32]
     copy: IndexSnapshot | None
-    """The admitted patches alone, where they are so few that they were copied."""
+    """Only the admitted patches, if they are so few that they were copied."""
 
 
 class IndexSnapshot:
     """One version of an index. Immutable; any number of threads may search it.
 
-    A filter never makes a search walk through more than it admits, and results always equal those
-    of an index that holds the admitted slides only:
+    Results with a filter always equal those of an index that holds only the admitted slides, and
+    a search never walks through many patches that are not admitted:
 
     - few patches excluded (a patient left out): the walk passes them one by one;
-    - few patches admitted: they are copied into an index of their own, once per request;
-    - otherwise blocks without an admitted patch are jumped over, by a table made once per request.
+    - few patches admitted: they are copied into a separate index, once per request;
+    - otherwise the walk skips blocks without an admitted patch, by a table made once per request.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class IndexSnapshot:
         patches: int,
         slides: int,
     ) -> None:
-        """Put a version together from parts that never change again; `CollectionIndex` does so."""
+        """Make a version from parts that never change again; called by `CollectionIndex`."""
         self.version = version
         """Grows by one with every change of the index."""
         self.texture_bits = texture_bits
@@ -90,8 +90,8 @@ class IndexSnapshot:
     ) -> Bag:
         """Search one patch by the guided walk.
 
-        At most 2 * T * (successor_steps + predecessor_steps) keys are looked at, at any size of
-        the index. (A key that many patches share costs a look at each of them.) Releases the GIL.
+        It looks at no more than 2 * T * (successor_steps + predecessor_steps) keys, at any size of
+        the index. (For a key that many patches share, it looks at each of them.) Releases the GIL.
 
         Args:
             key: The query's key, 0..2**63 - 1.
@@ -144,12 +144,12 @@ class IndexSnapshot:
 
         Args:
             textures: Shape (n, texture_bits // 8). Memory is read once for all n.
-            limit: Hits a patch at most, the nearest; equal distances in order of insertion. >= 1.
-            max_distance_bits: Leave out what is further away; None leaves nothing out.
+            limit: Most hits per patch, the nearest; ties in order of insertion. >= 1.
+            max_distance_bits: Leave out hits that are further away; None: none.
             admitted: The slides that may be found; None for all.
-            best_per_slide: At most one hit a slide, its nearest: ``limit`` slides then come back
-                wherever so many are admitted.
-            threads: Threads that share the work; results do not depend on it. >= 1.
+            best_per_slide: Return only the nearest hit of each slide: ``limit`` slides are then
+                found if that many are admitted.
+            threads: Number of threads; results do not depend on it. >= 1.
 
         Raises:
             ParameterError: An argument does not fit.
@@ -209,11 +209,11 @@ class IndexSnapshot:
                 f"not {textures.dtype} of shape {textures.shape}"
             )
             raise ParameterError(field, reason)
-        # A copy is aligned and writable, whatever came in: one type, compiled once.
+        # A copy is always aligned and writable, so the kernels are compiled for one type only.
         return textures.copy().view(np.uint64)
 
     def _select(self, admitted: Admitted | None) -> _Selection:
-        """Work out how to apply a filter, once for each filter and version."""
+        """Decide how to apply a filter, once per filter and version."""
         if admitted is None:
             return _Selection(self.patches, self.slides, _NO_BITMAP, _NO_SKIP, _NO_SKIP, None)
         with admitted.lock:
@@ -244,7 +244,7 @@ class IndexSnapshot:
         return _Selection(patches, len(numbers), bitmap, following, preceding, copy)
 
     def _copy_of(self, numbers: NDArray[np.int64]) -> IndexSnapshot:
-        """Copy these slides' patches into a small index of their own."""
+        """Copy these slides' patches into a separate small index."""
         counts = self.table.patches[numbers]
         own = [self._keys_of_slide[number] for number in numbers.tolist()]
         keys = np.concatenate([np.empty(0, dtype=np.int64), *own])

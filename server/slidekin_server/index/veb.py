@@ -1,19 +1,17 @@
 """A van Emde Boas tree over unsigned 64-bit keys: successor and predecessor in O(log log u).
 
-A tree over w-bit keys keeps its least and its greatest key by themselves and splits every other
-key into a high and a low half: the low halves of keys that share a high half form a cluster, a
-tree over w / 2 bits, and the high halves themselves form the summary, another such tree. An
-operation goes on in one of the two only, so it takes log w steps: 64, 32, 16 and then 8 bits, where
-a tree is a bitmap of 256 bits. (P. van Emde Boas, Preserving order in a forest in less than
-logarithmic time and linear space, Information Processing Letters 6, 1977.)
+A tree over w-bit keys stores its least and its greatest key separately and splits every other key
+into a high and a low half. The low halves of keys that share a high half form a cluster, a tree
+over w / 2 bits. The high halves form the summary, another such tree. An operation continues in only
+one of the two, so it takes log w steps: 64, 32, 16 and then 8 bits, where a tree is a bitmap of 256
+bits. (P. van Emde Boas, Preserving order in a forest in less than logarithmic time and linear
+space, Information Processing Letters 6, 1977.)
 
-Clusters are found by hashing, so memory grows with the keys that are held and not with the range
-they come from.
+Clusters are found by hashing, so memory grows with the number of keys and not with their range.
 
-Where it serves: one writer that changes a set of single keys all the time and asks for neighbours
-in between. A search of many readers over versions, as `CollectionIndex` needs it, is better off
-with a sorted directory of blocks: copying one is what makes a version, and it is small enough that
-its binary search stays in the cache.
+It suits one writer that changes single keys all the time and asks for neighbours in between. For
+many readers over versions, as in `CollectionIndex`, a sorted directory of blocks is better: copying
+it makes a version, and it is small enough that its binary search stays in the cache.
 """
 
 from __future__ import annotations
@@ -36,11 +34,11 @@ _CHUNK: Final = 1024
 class VebTree:
     """An ordered set of integers 0..2**64 - 1.
 
-    Not safe for several threads of which one writes.
+    Not thread-safe if a thread writes.
     """
 
     def __init__(self, keys: Iterable[int] = ()) -> None:
-        """Make a tree of some keys. Expected O(n log log u)."""
+        """Make a tree from some keys. Expected O(n log log u)."""
         self._nodes: NDArray[np.uint64] = np.zeros((16, 4), dtype=np.uint64)
         self._table: NDArray[np.uint64] = np.zeros((32, 2), dtype=np.uint64)
         self._state: NDArray[np.int64] = np.array([0, 1, 0, 0], dtype=np.int64)
@@ -49,7 +47,7 @@ class VebTree:
 
     @classmethod
     def build(cls, keys: NDArray[np.integer[Any]]) -> VebTree:
-        """Make a tree of many keys at once; sorted ones are the fastest. Expected O(n log log u).
+        """Make a tree from many keys; sorted ones are the fastest. Expected O(n log log u).
 
         Args:
             keys: Shape (n,), any integer type, none negative; equal keys count once.
@@ -71,7 +69,7 @@ class VebTree:
         return int(self._state[veb_nodes.SIZE])
 
     def __contains__(self, key: int) -> bool:
-        """Say whether a key is in the set. Expected O(log log u)."""
+        """Return whether a key is in the set. Expected O(log log u)."""
         return 0 <= key <= _MAX_KEY and bool(veb_nodes.contains(*self._columns, np.uint64(key)))
 
     def __iter__(self) -> Iterator[int]:
@@ -91,7 +89,7 @@ class VebTree:
         return self._nodes.nbytes + self._table.nbytes
 
     def insert(self, key: int) -> bool:
-        """Insert a key; say whether it is new. Expected and amortised O(log log u).
+        """Insert a key; return whether it is new. Expected and amortised O(log log u).
 
         Raises:
             ParameterError: The key is outside 0..2**64 - 1.
@@ -102,7 +100,7 @@ class VebTree:
         return bool(veb_nodes.insert(*self._columns, np.uint64(key)))
 
     def discard(self, key: int) -> bool:
-        """Remove a key if it is there; say whether it was. Expected O(log log u)."""
+        """Remove a key if it is there; return whether it was. Expected O(log log u)."""
         return 0 <= key <= _MAX_KEY and bool(veb_nodes.discard(*self._columns, np.uint64(key)))
 
     def min(self) -> int | None:
@@ -144,7 +142,7 @@ class VebTree:
         return self._nodes, self._table, self._state
 
     def _make_room(self) -> None:
-        """See to it that one more insertion finds its row and its slots. Amortised O(1)."""
+        """Make sure that one more insertion finds its row and its slots. Amortised O(1)."""
         if self._state[veb_nodes.ROWS] >= len(self._nodes):
             self._nodes = np.concatenate([self._nodes, np.zeros_like(self._nodes)])
         if 2 * (self._state[veb_nodes.ENTRIES] + veb_nodes.STEPS) > len(self._table):

@@ -1,7 +1,7 @@
 """Compiled work on the nodes of a van Emde Boas tree; see `veb` for what the tree is.
 
-Clusters are found by hashing, so memory grows with the keys that are held and not with the range
-they come from. Everything lies in two flat arrays and is compiled:
+Clusters are found by hashing, so memory grows with the number of keys and not with their range. All
+data is in two flat arrays, and all code is compiled:
 
 - ``nodes``: a row of four words is a tree of two keys or more: least key, greatest key, reference
   to its summary - or, over 8 bits, the bitmap. Row 0 is the root.
@@ -92,13 +92,13 @@ def find(table: Words, node: np.uint64, high: np.uint64) -> np.uint64:
 
 @part
 def _take_out(table: Words, state: Int64s, slot: np.uint64) -> None:
-    """Empty a slot and close the gap, so that probing needs no tombstones. Expected O(1)."""
+    """Empty a slot and close the gap, so that no tombstones are needed. Expected O(1)."""
     mask = np.uint64(len(table) - 1)
     gap = slot
     slot = (slot + _ONE) & mask
     while table[slot, 1] != _ZERO:
         home = _home(table, table[slot, 0])
-        # Whether the entry may move back to the gap: its home does not lie between the two.
+        # Whether the entry may move back to the gap: its home is not between the two.
         if ((slot - home) & mask) >= ((slot - gap) & mask):
             table[gap, 0] = table[slot, 0]
             table[gap, 1] = table[slot, 1]
@@ -138,7 +138,7 @@ def _free_row(nodes: Words, state: Int64s, row: np.uint64) -> None:
 
 @part
 def _bitmap_next(words: Words, key: np.uint64) -> np.uint64:
-    """Return the least bit > key; there is one."""
+    """Return the least bit > key; there must be one."""
     key += _ONE
     word = key >> np.uint64(6)
     rest = words[word] & (~_ZERO << (key & np.uint64(63)))
@@ -150,7 +150,7 @@ def _bitmap_next(words: Words, key: np.uint64) -> np.uint64:
 
 @part
 def _bitmap_previous(words: Words, key: np.uint64) -> np.uint64:
-    """Return the greatest bit < key; there is one."""
+    """Return the greatest bit < key; there must be one."""
     key -= _ONE
     word = key >> np.uint64(6)
     rest = words[word] & (~_ZERO >> (np.uint64(63) - (key & np.uint64(63))))
@@ -188,7 +188,7 @@ def _greatest(nodes: Words, reference: np.uint64, bits: np.uint64) -> np.uint64:
 
 @kernel
 def contains(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
-    """Say whether the tree holds a key. Expected O(log log u)."""
+    """Return whether the tree holds a key. Expected O(log log u)."""
     if state[SIZE] == 0:
         return False
     node, bits = _ROOT, _ROOT_BITS
@@ -210,8 +210,8 @@ def successor(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> tupl
     """Return (True, least key > ``key``), or (False, 0)."""
     if state[SIZE] == 0 or key >= nodes[_ROOT, GREATEST]:
         return False, _ZERO
-    # How to make the answer of a half into that of the whole: a high half to put in front, or,
-    # where the high half itself was looked for, the node whose cluster holds the low one.
+    # How to turn the answer of a half into that of the whole: a high half to put in front, or, if
+    # the high half itself was searched for, the node whose cluster holds the low one.
     fronts = np.empty(STEPS, dtype=np.uint64)
     below = np.empty(STEPS, dtype=np.bool_)
     depth = 0
@@ -275,7 +275,7 @@ def predecessor(
         if below[depth]:
             fronts[depth], key = high, low
         elif summary == _ZERO or high <= _least(nodes, summary, half):
-            found = nodes[node, LEAST]  # which no cluster holds
+            found = nodes[node, LEAST]  # it is in no cluster
             break
         else:
             fronts[depth], key = node, high
@@ -317,7 +317,7 @@ def _pair(
 
 @kernel
 def insert(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
-    """Insert a key where rows and slots suffice; say whether it is new."""
+    """Insert a key, for which there must be rows and slots; return whether it is new."""
     if state[SIZE] == 0:
         nodes[_ROOT, LEAST] = nodes[_ROOT, GREATEST] = key
         nodes[_ROOT, SUMMARY] = _ZERO
@@ -372,7 +372,7 @@ def _replace(
     in_summary: bool,
     single: np.uint64,
 ) -> None:
-    """Let a node refer to a single key in place of a summary or of a cluster."""
+    """Replace a node's summary or cluster by a reference to a single key."""
     if in_summary:
         nodes[node, SUMMARY] = single
     else:
@@ -381,7 +381,7 @@ def _replace(
 
 @kernel
 def discard(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
-    """Remove a key; say whether it was there."""
+    """Remove a key; return whether it was there."""
     if not contains(nodes, table, state, key):
         return False
     state[SIZE] -= 1
@@ -399,7 +399,7 @@ def discard(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
             break
         bits >>= _ONE
         if key == nodes[node, LEAST]:
-            # The least key lies in no cluster: the next one takes its place and leaves its own.
+            # The least key is in no cluster: the next key takes its place and leaves its cluster.
             high = _least(nodes, nodes[node, SUMMARY], bits)
             cluster = table[find(table, node, high), 1]
             key = (high << bits) | _least(nodes, cluster, bits)
@@ -452,7 +452,7 @@ def discard(nodes: Words, table: Words, state: Int64s, key: np.uint64) -> bool:
 
 @kernel
 def insert_all(nodes: Words, table: Words, state: Int64s, keys: Words) -> int:
-    """Insert keys while rows and slots suffice; say how many were."""
+    """Insert keys while there are rows and slots; return how many were inserted."""
     for done in range(len(keys)):
         if state[ROWS] >= len(nodes) or 2 * (state[ENTRIES] + STEPS) > len(table):
             return done
@@ -475,7 +475,7 @@ def rehashed(table: Words) -> Words:
 
 @kernel
 def following(nodes: Words, table: Words, state: Int64s, key: np.uint64, keys: Words) -> int:
-    """Write the keys that follow ``key``, ascending; say how many."""
+    """Write the keys that follow ``key``, ascending; return their number."""
     for done in range(len(keys)):
         found, key = successor(nodes, table, state, key)
         if not found:

@@ -1,10 +1,10 @@
-"""Versions of an index that are still read, and what is kept for them alone.
+"""Versions of an index that are still read, and the blocks that are kept only for them.
 
-A block is part of every version from the one it was written for to the last one before the change
-that took it out. It is kept on account of the newest of them that is still read. Once nobody reads
-that one any more, it passes to the next older version that has it, or back to the arena where none
-is read. A search that takes long hence keeps what its own version has, not all that came and went
-meanwhile. The same holds for the keys of slides.
+A block is part of every version from the one it was written for until the change that removed it.
+It is kept for the newest of these versions that is still read. Once nobody reads that version any
+more, the block passes to the next older version that has it, or back to the arena if there is none.
+So a long search keeps the blocks of its own version, but not those that were added and removed in
+the meantime. The same holds for the keys of slides.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _NONE_BEFORE = -1
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """One that was read when last looked at."""
+    """A version that was still read at the last check."""
 
     number: int
     snapshot: weakref.ref[IndexSnapshot]
     blocks: list[NDArray[np.int32]] = field(default_factory=list)
-    """That it has, and none of the later versions."""
+    """Blocks that it has, and no later version."""
     slides: list[tuple[int, int]] = field(default_factory=list)
-    """The same of slides: the version that each came with, and its number."""
+    """The same for slides: the version with which each was added, and its number."""
 
 
 class Versions:
-    """Gives back what no version has that is still read. Used by one writer at a time.
+    """Frees what no version needs that is still read. Used by one writer at a time.
 
     Args:
-        arena: Where the blocks go back to.
-        keys_of_slide: What the keys of slides are deleted from.
+        arena: The arena to which blocks are returned.
+        keys_of_slide: The table from which the keys of slides are deleted.
     """
 
     def __init__(self, arena: Arena, keys_of_slide: dict[int, NDArray[np.int64]]) -> None:
@@ -53,20 +53,21 @@ class Versions:
         blocks: Sequence[NDArray[np.int32]] = (),
         slides: Iterable[tuple[int, int]] = (),
     ) -> None:
-        """Take up the next version.
+        """Register the next version.
 
         Args:
-            snapshot: The version; others keep it for as long as they read it.
-            blocks: What the version before has, or was written on the way, and this one has not.
-            slides: Slides that the version before has and this one has not, each as the version
-                it came with and its number.
+            snapshot: The version; readers hold a reference to it while they read it.
+            blocks: Blocks that the previous version has, or that were written in between, and that
+                this version does not have.
+            slides: Slides that the previous version has and this one does not: the version with
+                which each was added, and its number.
         """
         self._keep(len(self._read) - 1, blocks, slides)
         self._read.append(_Version(snapshot.version, weakref.ref(snapshot)))
 
     def reclaim(self) -> None:
-        """Take back what is kept for versions that nobody reads any more."""
-        # From the newest: what one passes on may be passed on again at once.
+        """Free what is kept for versions that nobody reads any more."""
+        # Newest first: what one version passes on may be passed on again at once.
         for place in reversed(range(len(self._read))):
             version = self._read[place]
             if version.snapshot() is None:
@@ -75,7 +76,7 @@ class Versions:
 
     @property
     def kept_blocks(self) -> list[NDArray[np.int32]]:
-        """Blocks that are kept for other versions than the newest."""
+        """Return the blocks that are kept for versions other than the newest."""
         return [blocks for version in self._read for blocks in version.blocks]
 
     def _keep(
@@ -84,7 +85,7 @@ class Versions:
         retired: Sequence[NDArray[np.int32]],
         slides: Iterable[tuple[int, int]],
     ) -> None:
-        """Keep for the version at a place what it has of these, and take back the rest."""
+        """Keep those that the version at a position has, and free the rest."""
         version = self._read[place] if place >= 0 else None
         number = _NONE_BEFORE if version is None else version.number
         for added, slide in slides:

@@ -1,9 +1,9 @@
-"""One walk of the guided search: from a place through the keys above it or below, compiled.
+"""One walk of the guided search, compiled: from a place through the keys above or below it.
 
-Patches lie sorted in blocks with their textures side by side: after one look-up a walk goes through
-block after block. The leading words of all textures that it may come to in a block are compared
-first; they refuse most. Then it goes from one patch within the threshold to the next, and the keys
-between them are counted as bits of a word.
+Patches are sorted in blocks, with their textures side by side: after one look-up a walk goes
+through block after block. It first compares the leading words of all textures that it may reach in
+a block; they reject most patches. Then it goes from one patch within the threshold to the next, and
+counts the keys between them as bits of a word.
 """
 
 # Compiled functions branch where a call would cost or need a copy.
@@ -42,7 +42,7 @@ from slidekin_server.index.memory import (
 
 UP, DOWN = 1, -1
 _WINDOW_PATCHES = 64
-"""Patches of which a word has a bit each."""
+"""Patches per word, one bit each."""
 _WINDOWS = -(-BLOCK_PATCHES // _WINDOW_PATCHES)
 _FAR = 2**31 - 1
 _ALL = np.uint64(2**64 - 1)
@@ -57,11 +57,11 @@ class Blocks(NamedTuple):
     bases: Int64s
     """Addresses of the arena's segments."""
     words: int
-    """Words a texture."""
+    """Words per texture."""
 
 
 class Question(NamedTuple):
-    """What is looked for, and where it may be found."""
+    """What to look for, and in which slides."""
 
     texture: int
     """Address of the query's texture."""
@@ -70,20 +70,20 @@ class Question(NamedTuple):
     leading: int
     """Words of a texture that are compared first."""
     admitted: Bytes
-    """Bitmap by slide number; empty where every slide is admitted."""
+    """Bitmap by slide number; empty if every slide is admitted."""
 
 
 class Comparison(NamedTuple):
-    """What comparing a block with the query leaves behind; made once and used for every block."""
+    """The result of comparing a block with the query; made once and reused for every block."""
 
     distances: Int32s
-    """Of each patch; too little where the leading words refused it."""
+    """Of each patch; too small if the leading words rejected it."""
     near: Words
     """A bit for each patch within the threshold, by window."""
 
 
 class Found(NamedTuple):
-    """Where hits are written to."""
+    """The arrays to which hits are written."""
 
     keys: Int64s
     rows: Int64s
@@ -92,13 +92,13 @@ class Found(NamedTuple):
 
 @part
 def new_comparison() -> Comparison:
-    """Make room for comparing a block."""
+    """Allocate the arrays for comparing a block."""
     return Comparison(np.empty(BLOCK_PATCHES, dtype=np.int32), np.empty(_WINDOWS, dtype=np.uint64))
 
 
 @inlined
 def _ask_for_group(address: int, slot: int, leading: int) -> None:
-    """Ask memory for the keys and leading words of the group that begins at a slot."""
+    """Prefetch the keys and leading words of the group that begins at a slot."""
     prefetch(address + 8 * slot)
     group = texture_at(address, slot)
     for word in range(leading):
@@ -107,7 +107,7 @@ def _ask_for_group(address: int, slot: int, leading: int) -> None:
 
 @part
 def ask_for(blocks: Blocks, place: int, begin: int, end: int, leading: int) -> None:
-    """Ask memory for a block's keys and leading words, from slot ``begin`` to ``end``.
+    """Prefetch a block's keys and leading words, from slot ``begin`` to ``end``.
 
     Slots that the block does not have are left out.
     """
@@ -131,10 +131,10 @@ def _compare(
 ) -> None:
     """Compare a block's patches from slot ``begin`` to ``end`` with the query.
 
-    Others that share a group with them are compared as well. Memory is asked for what remains of a
-    texture while leading words of more are compared, and group by group for slots ``ahead_begin``,
-    where a group begins, to ``ahead_end`` of the block at ``ahead``: asked for all at once, they
-    would wait for each other.
+    Other patches in the same groups are compared as well. The remaining words of a texture are
+    prefetched while leading words of further textures are compared. Slots ``ahead_begin``, where a
+    group begins, to ``ahead_end`` of the block at ``ahead`` are prefetched too, group by group: all
+    at once, they would wait for each other.
     """
     distances, near = comparison.distances, comparison.near
     leading = question.leading
@@ -176,7 +176,7 @@ def _compare(
 
 @inlined
 def _bits(begin: int, end: int) -> np.uint64:
-    """Return a word with bits ``begin`` to ``end`` set, of which there must be one."""
+    """Return a word with bits ``begin`` to ``end`` set; there must be at least one."""
     return (_ALL >> np.uint64(64 - (end - begin))) << np.uint64(begin)
 
 
@@ -184,10 +184,10 @@ def _bits(begin: int, end: int) -> np.uint64:
 def _changed_keys(
     keys: Int64s, first: int, low: int, high: int, direction: int, key: int
 ) -> np.uint64:
-    """Return a bit for each slot that a walk comes to from another key, and others below and above.
+    """Return a bit for each slot that a walk reaches from another key.
 
     The walk goes over slots ``low`` to ``high`` of the window that begins at slot ``first``, and
-    comes from ``key``.
+    comes from ``key``. Bits below and above these slots have no meaning.
     """
     changed = np.uint64(0)
     for slot in range(low - low % GROUP_PATCHES, high, GROUP_PATCHES):
@@ -218,33 +218,32 @@ def walk(
     found: Found,
     size: int,
 ) -> int:
-    """Walk from a slot until a reason to stop.
+    """Walk from a slot until it must stop.
 
-    One is that ``steps`` keys are left behind, ``key`` among them, from which the walk comes: -1
-    where it does not come from any, and stands for a step of its own then. The other is
-    ``stop_key``: the accepted key that is nearest in this direction, thus the first that the walk
-    could come to.
+    The walk stops when it has left ``steps`` keys behind, including ``key``, from which it comes.
+    If it comes from no key, ``key`` is -1 and still counts as one step. It also stops at
+    ``stop_key``: the nearest accepted key in this direction, the first that the walk can reach.
 
-    A key's patches are a run of slots, of which the nearest to the query counts. Of equal distances
-    the first in order of insertion does: walking downward that is the last one met.
+    A key's patches are a run of slots, of which the nearest to the query counts. On ties, the first
+    in order of insertion counts; walking downward, that is the last one reached.
 
     Args:
         blocks: The blocks to walk through.
-        question: What is looked for.
-        skip: Per place the next block in this direction with an admitted patch; empty to look into
+        question: What to look for.
+        skip: Per place, the next block in this direction with an admitted patch; empty to search
             all blocks.
-        place: Of the block to begin in.
-        slot: Within that block.
+        place: Place of the block to begin in.
+        slot: Slot within that block.
         direction: `UP` or `DOWN`.
         steps: See above.
         key: See above.
-        stop_key: See above; -1 where there is none.
-        comparison: For use here.
-        found: Where hits are added; it has room for ``steps`` more.
-        size: How many it holds.
+        stop_key: See above; -1 if there is none.
+        comparison: Arrays for this function to use.
+        found: Arrays to which hits are added; they have room for ``steps`` more.
+        size: Number of hits in them.
 
     Returns:
-        How many it holds then.
+        The new number of hits.
     """
     best, best_address, best_slot = _FAR, 0, 0
     slack = 0 if direction == UP else 1
@@ -261,7 +260,7 @@ def walk(
             continue
         address = block_address(blocks.bases, blocks.numbers[place], words)
         keys = keys_of(address)
-        # As many slots as the steps left will come to, if keys go on as they did so far.
+        # The slots that the remaining steps will reach, if keys repeat as they did so far.
         reach = steps * max(walked, 1) // max(first_steps - steps, 1)
         if direction == UP:
             begin, end = slot, min(slot + reach, counts[place])
@@ -314,7 +313,7 @@ def walk(
             between = _bits(low - first, high - first)
             near &= between
             changed &= between
-            # From here on the lowest bit is the slot that the walk comes to first.
+            # From here on the lowest bit is the slot that the walk reaches first.
             if direction == DOWN:
                 near, changed = reversed_bits(near), reversed_bits(changed)
             while near | changed:

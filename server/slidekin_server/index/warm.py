@@ -1,4 +1,4 @@
-"""Compile, or load from the cache, all that a search or a change runs."""
+"""Compile, or load from the cache, all functions that a search or a change runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from slidekin_server.index.search import SearchOptions, exact_bags, search_patch
 from slidekin_server.values import PatchCodes, SearchMode
 
 _SLIDES = 400
-"""Half of their patches are too many to be copied for a filter, and too few to be passed singly."""
+"""Half of their patches are too many to copy for a filter, and too many to pass one by one."""
 _PATCHES = 60
 _TEXTURE_BITS = 64
 
 
 def warm_up() -> float:
-    """Run every compiled function once; call it before the service says it is ready.
+    """Run every compiled function once; call it before the service reports that it is ready.
 
-    The first time on a machine this compiles, which takes ten to thirty seconds; results are kept
-    beside the modules (or where NUMBA_CACHE_DIR says), and then it takes less than one. Widths of
-    textures are no constants of the code: one warm-up serves them all.
+    The first time on a machine this compiles the functions, which takes ten to thirty seconds. The
+    results are cached beside the modules (or in NUMBA_CACHE_DIR), and then it takes less than one
+    second. The code does not depend on the width of textures: one warm-up serves all widths.
 
     Returns:
         Seconds it took.
@@ -35,7 +35,7 @@ def warm_up() -> float:
     index.add_slide(_SLIDES, codes)
     index.remove_slide(_SLIDES)
     snapshot = index.snapshot()
-    # One filter of each kind: few are left out, few are left, and something between.
+    # One filter of each kind: few slides excluded, few admitted, and something in between.
     filters = (
         Admitted.all_except([0]),
         Admitted.only([0]),

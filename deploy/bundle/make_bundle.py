@@ -1,21 +1,21 @@
-"""Write all that a machine without a network needs: `make bundle` runs this.
+"""Write the bundle to install on a machine without a network: `make bundle` runs this.
 
-The bundle is a folder, and a tar file of it::
+The bundle is a folder, and a tar file of that folder::
 
     install.sh            checks everything, makes the environments; needs no network
     SHA256SUMS            of every other file
     VERSION
-    wheels/               of both environments, ours among them
+    wheels/               of both environments, including ours
     service.txt           the service's packages, pinned by hash; so is triton.txt
     models/bundle/        the networks, built
     deploy/, docs/        launcher, units, charts, dashboards, rules, pages
     server/               what Triton's models import
-    images.txt            container images, for those who run containers
+    images.txt            container images, for installations with containers
     sbom/                 CycloneDX, one file for each environment
     licences/             of every package
 
-Each environment is made once from the bundle, without an index, before the bundle counts as done:
-software bill and licences are read from what was installed.
+Before the bundle is complete, each environment is made once from it, without a package index. The
+bill of materials and the licences are read from these environments.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main(
 
 
 def _own_wheel(scratch: Path) -> Path:
-    """Build our package from a copy, so that nothing is left in the source tree."""
+    """Build our package from a copy, so that the source tree stays clean."""
     source = scratch / "source"
     for folder in ("client", "server"):
         shutil.copytree(PROJECT / folder, source / folder, ignore=_UNNEEDED)
@@ -120,11 +120,11 @@ def _torch(lock: Path) -> list[str]:
 
 
 def _gather(folder: Path, wanted: Sequence[str], index: str | None) -> None:
-    """Fetch wheels, or build those that exist as source only."""
+    """Download wheels, or build those that exist only as source."""
     _pip(
         "wheel",
         *(["--index-url", index] if index else []),
-        # A build of PyTorch that was taken before stays the one.
+        # Keep the build of PyTorch that was chosen before.
         *(["--find-links", folder] if folder.exists() else []),
         "--wheel-dir",
         folder,
@@ -133,7 +133,7 @@ def _gather(folder: Path, wanted: Sequence[str], index: str | None) -> None:
 
 
 def _pin(gathered: Path, requirements: Path) -> None:
-    """Name every wheel with its hash, in place of what a resolver would choose."""
+    """Pin every wheel with its hash, so that no resolver chooses another."""
     lines = []
     for wheel in sorted(gathered.glob("*.whl")):
         name, version, *_ = wheel.name.split("-")
@@ -154,7 +154,7 @@ def _copy_payload(target: Path) -> None:
 
 
 def _image_list() -> str:
-    """The images that containers are made of, with the commands that carry them across."""
+    """Return the list of container images, with the commands to transfer them."""
     dockerfile = (PROJECT / "deploy/docker/Dockerfile").read_text(encoding="utf-8")
     images = re.findall(r"^ARG \w+_IMAGE=(\S+)", dockerfile, re.MULTILINE)
     for compose in sorted((PROJECT / "deploy/compose").glob("*.yaml")):
@@ -168,7 +168,7 @@ def _image_list() -> str:
 
 
 def _describe(target: Path, part: str, python: Path) -> None:
-    """Write down what is in an environment."""
+    """Write the bill of materials and the licences of an environment."""
     bill, licences = target / "sbom" / f"{part}.cdx.json", target / "licences" / f"{part}.md"
     for file in (bill, licences):
         file.parent.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
-"""`make licences`: docs/licences.md, the licences of all that the locks name.
+"""`make licences` writes docs/licences.md: the licences of all packages in the locks.
 
-`make security` compares. A licence that is not among those allowed, or not known, is a fault.
+`make security` compares the page. A licence that is unknown or not allowed is a fault.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "as its metadata and its LICENSE file state. A tool of development, run as a program",
     ),
 }
-"""Those whose metadata say nothing, or a licence that is not allowed; what was seen by hand."""
+"""Packages whose metadata state no licence, or one that is not allowed; checked by hand."""
 
 
 def main() -> int:
-    """Write the page; say what is wrong."""
+    """Write the page; report faults."""
     text, faults = page()
     if text is not None:
         _PAGE.write_text(text, encoding="utf-8")
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def faults_of_page() -> list[str]:
-    """Say what is wrong with the licences, and whether the page is as it would be written now."""
+    """Return the faults of the licences, and a fault if the page is not up to date."""
     text, faults = page()
     if text is not None and (not _PAGE.exists() or text != _PAGE.read_text(encoding="utf-8")):
         faults.append("docs/licences.md differs from what is installed: run 'make licences'")
@@ -82,7 +82,7 @@ def faults_of_page() -> list[str]:
 
 
 def page() -> tuple[str | None, list[str]]:
-    """Return the page, if all of it can be known here, and what is wrong."""
+    """Return the page, if it can be written completely here, and the faults."""
     parts, faults, whole = [_HEAD], [], True
     for title, lock, python in _ENVIRONMENTS:
         packages = _installed(python)
@@ -103,7 +103,7 @@ def page() -> tuple[str | None, list[str]]:
 
 
 def licence_faults(packages: list[dict[str, str]]) -> list[str]:
-    """Say which packages have a licence that is not allowed, or none that is known."""
+    """Return a fault for each package whose licence is unknown or not allowed."""
     return [
         f"licence of {package['Name']}: {package['License']!r} is not among those allowed"
         for package in packages
@@ -112,8 +112,8 @@ def licence_faults(packages: list[dict[str, str]]) -> list[str]:
 
 
 def is_allowed(licence: str) -> bool:
-    """Whether all that a package is under is allowed; of alternatives, one."""
-    # Metadata put alternatives in brackets where others stand beside them, and go no deeper.
+    """Whether all of a package's licences are allowed; of alternatives, at least one."""
+    # Metadata put alternatives in brackets if there are other terms; brackets are not nested.
     parts = (re.sub(r"^\((.*)\)$", r"\1", part) for part in re.split(r" AND |; ?", licence))
     return all(
         any(one.removesuffix(" WITH LLVM-exception") in _ALLOWED for one in part.split(" OR "))

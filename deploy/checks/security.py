@@ -1,7 +1,7 @@
-"""`make security`: known vulnerabilities of the locks, licences of what is installed, secrets.
+"""`make security`: known vulnerabilities of the locks, licences of installed packages, secrets.
 
-Exit code 1 where something is wrong. What could not be looked at is said in a line of its own that
-begins with "not checked": silence never stands for "clean".
+The exit code is 1 if something is wrong. A check that could not be made is reported in a line that
+begins with "not checked": no message never means "clean".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIMEOUT_S = 120
 
 
 def main() -> int:
-    """Make every check; say what each found."""
+    """Run every check and report its findings."""
     faults = [*_vulnerabilities(), *faults_of_page(), *_secrets()]
     for fault in faults:
         _say(f"security: {fault}")

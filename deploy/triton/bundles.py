@@ -1,4 +1,4 @@
-"""The bundles that Triton is to serve: some that are named, or all of a model store."""
+"""The bundles that Triton serves: the named ones, or all of a model store."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from slidekin_models.plain_yaml import load_yaml
 
 _DESCRIPTION = "bundle.yaml"
 _SHORT = 12
-"""Digits of the fingerprint in the names of a bundle's models: enough to tell bundles apart."""
+"""Digits of the fingerprint in the names of a bundle's models: enough to distinguish bundles."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleFacts:
-    """What of a bundle's description the model repository depends on."""
+    """The part of a bundle's description that the model repository needs."""
 
     directory: Path
     fingerprint: str
@@ -28,22 +28,22 @@ class BundleFacts:
 
     @property
     def suffix(self) -> str:
-        """Behind the names of this bundle's models: several bundles are served side by side.
+        """End of the names of this bundle's models: several bundles are served side by side.
 
-        The search service makes the same names of the same bundle.
+        The search service derives the same names from the bundle.
         """
         return f"-{self.fingerprint[:_SHORT]}"
 
 
 def find_bundles(named: Sequence[Path], store: Path | None) -> tuple[BundleFacts, ...]:
-    """Read the descriptions of all bundles that are to be served.
+    """Read the descriptions of all bundles to be served.
 
     Args:
         named: Bundles.
-        store: A folder of bundles, all of which are served.
+        store: A folder of bundles, which are all served.
 
     Raises:
-        LaunchError: There is none, one cannot be read, or two are the same model.
+        LaunchError: There is no bundle, one cannot be read, or two are the same model.
     """
     directories = list(named)
     if store is not None:
@@ -73,7 +73,7 @@ def read_bundle(directory: Path) -> BundleFacts:
     """Read a bundle's description.
 
     Raises:
-        LaunchError: There is no bundle, or one of another version.
+        LaunchError: There is no bundle, or it has another version.
     """
     path = directory / _DESCRIPTION
     try:

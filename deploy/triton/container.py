@@ -1,7 +1,7 @@
 """Triton in a container: write the model repository, then become the server.
 
-The container's end is the server's: nothing watches it but whatever runs the container. NVIDIA's
-image brings the server in a folder of its own; where none is named, it is that of the wheel.
+The container ends when the server ends; only the container runtime watches it. NVIDIA's image has
+the server in a folder; if no folder is named, the server from the wheel is used.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ def become_server(
     max_connection_age_s: int,
     trace_url: str,
 ) -> NoReturn:
-    """Write the model repository and hand this process over to the server.
+    """Write the model repository and replace this process by the server.
 
     Args:
-        bundles: What is served.
-        options: What of the machine the repository depends on.
+        bundles: The bundles to serve.
+        options: The machine's options for the repository.
         server: Folder of the server, such as ``/opt/tritonserver``; None: that of the wheel.
-        work: Folder that can be written; the repository goes there.
-        host: Address on which the server answers.
-        ports: Where on it.
+        work: Writable folder for the repository.
+        host: Address on which the server listens.
+        ports: Its ports.
         response_cache_mib: Cache of the networks' answers; 0: none.
-        max_connection_age_s: When callers must connect anew; 0: never.
+        max_connection_age_s: Age at which callers must reconnect; 0: never.
         trace_url: Collector of traces; empty: none.
 
     Raises:
-        LaunchError: There is no server, too little shared memory, or an option is not known.
+        LaunchError: There is no server, too little shared memory, or an option is unknown.
     """
     prefix = shared_memory_prefix(work)
-    # A container that is started again finds the shared memory of its pod as it was left.
+    # A restarted container finds the shared memory of its pod as the last one left it.
     remove_shared_memory(prefix)
     require_shared_memory(SHM)
     if server is None:
@@ -89,7 +89,7 @@ def require_ready(http_port: int) -> None:
     """Ask the server on this machine whether all of its models are ready.
 
     Raises:
-        LaunchError: They are not, or nothing answers.
+        LaunchError: A model is not ready, or the server does not answer.
     """
     url = f"http://127.0.0.1:{http_port}/v2/health/ready"
     try:

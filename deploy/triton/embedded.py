@@ -1,6 +1,6 @@
-"""The Triton server inside the ``nvidia-pytriton`` wheel: where its parts lie, what it needs.
+"""The Triton server inside the ``nvidia-pytriton`` wheel: where its files are, and what it needs.
 
-Nothing of the wheel is imported: it is used as a carrier of the server's own files.
+Nothing is imported from the wheel: only the server's own files in it are used.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from server_command import ServerFiles
 
 _REQUIREMENTS = "deploy/triton/requirements.txt"
 _SHM_MIB = 256
-"""With 16 patches in flight, 105 MiB were measured."""
+"""Measured: 105 MiB with 16 patches in flight."""
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-"""Memory of a patch is kept for the next one rather than given back to the system. Without this,
-decoding a patch touched 3,380 fresh pages and took 13 ms of processor time in place of 8, and raw
-pixels took 8 ms in place of 3 through Triton with networks that do nothing (a virtual machine)."""
+"""Keeps the memory of a patch for the next one instead of returning it to the system. Without this,
+on a virtual machine, decoding a patch touched 3,380 fresh pages and took 13 ms of processor time
+instead of 8, and raw pixels took 8 ms instead of 3 through Triton with networks that do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Wheel:
     caches: Path
     libraries: Path
     libpython: Path | None
-    """Folder of libpython; None where the loader finds it by itself."""
+    """Folder of libpython; None if the loader finds it by itself."""
 
 
 def require_environment() -> None:
@@ -61,7 +61,7 @@ def require_environment() -> None:
 
 
 def require_shared_memory(folder: Path, needed_mib: int = _SHM_MIB) -> None:
-    """Refuse a shared memory in which tensors would not find room under load.
+    """Refuse shared memory that is too small for the tensors under load.
 
     Raises:
         EnvironmentRefusedError: Less than ``needed_mib`` is free.
@@ -76,10 +76,10 @@ def require_shared_memory(folder: Path, needed_mib: int = _SHM_MIB) -> None:
 
 
 def find_wheel() -> Wheel:
-    """The server's files in the running interpreter's environment.
+    """Find the server's files in the running interpreter's environment.
 
     Raises:
-        EnvironmentRefusedError: The wheel or libpython is missing, or has nothing for this Python.
+        EnvironmentRefusedError: The wheel or libpython is missing, or does not fit this Python.
     """
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
@@ -120,13 +120,13 @@ def _libpython_folder() -> Path | None:
 
 
 def lay_out_backend(wheel: Wheel, backends: Path) -> ServerFiles:
-    """Bring the Python backend's files together in one folder, as the server expects them."""
+    """Put the Python backend's files into one folder, as the server expects them."""
     folder = backends / "python"
     shutil.rmtree(backends, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
         (folder / name).symlink_to(wheel.python_backend / name)
-    # Wheels lose the permission to execute, so the stub is copied rather than linked.
+    # Files in wheels lose their execute permission, so the stub is copied instead of linked.
     stub = folder / wheel.stub.name
     shutil.copyfile(wheel.stub, stub)
     stub.chmod(0o755)
@@ -134,10 +134,10 @@ def lay_out_backend(wheel: Wheel, backends: Path) -> ServerFiles:
 
 
 def environment(wheel: Wheel | None) -> dict[str, str]:
-    """Environment variables for the server and for the Python of its models.
+    """Return environment variables for the server and for the Python of its models.
 
     Args:
-        wheel: Where the server comes from; None: from elsewhere, with its libraries in place.
+        wheel: The wheel that contains the server; None: a server that finds its own libraries.
     """
     variables = {
         **_MALLOC,

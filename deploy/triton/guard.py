@@ -1,4 +1,4 @@
-"""Nothing of a server outlives its launcher: processes and shared memory are cleared."""
+"""Clears a server's processes and shared memory, so that they do not outlive the launcher."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LOOK_AGAIN_S = 0.02
 class Guard:
     """A small process that outlives the launcher by a moment.
 
-    It waits at a pipe. A launcher that ends in order dismisses it; one that is killed closes the
-    pipe unsaid, and the guard ends the server and clears its shared memory.
+    It waits on a pipe. A launcher that ends normally dismisses it. If the launcher is killed, the
+    pipe closes without a message, and the guard ends the server and clears its shared memory.
     """
 
     def __init__(self, group: int, shm_prefix: str) -> None:
@@ -49,16 +49,16 @@ class Guard:
             os._exit(0)
 
     def dismiss(self) -> None:
-        """Tell the guard that all is cleared, and wait for its end."""
+        """Tell the guard that everything is cleared, and wait for its end."""
         os.write(self._pipe, b".")
         os.close(self._pipe)
         os.waitpid(self._pid, 0)
 
 
 def kill_group(group: int) -> None:
-    """End every process of a group at once, and return when they have ended.
+    """Kill every process of a group, and return when all have ended.
 
-    One that holds much memory takes a moment to give it back, during which it still runs.
+    A process with much memory takes a moment to release it, during which it still runs.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
@@ -68,10 +68,10 @@ def kill_group(group: int) -> None:
 
 
 def _alive(group: int) -> bool:
-    """Whether a process of the group runs; one that only waits to be reaped does not."""
+    """Whether a process of the group runs; a zombie does not."""
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name, in brackets, may hold anything: what counts comes behind it.
+            # The name, in brackets, may contain anything: parse only what comes after it.
             state, _, own_group, *_ = file.read_text().rpartition(")")[2].split()
             if int(own_group) == group and state not in "ZX":
                 return True
@@ -79,14 +79,15 @@ def _alive(group: int) -> bool:
 
 
 def shared_memory_prefix(folder: Path) -> str:
-    """How the names of a server's regions begin.
+    """Return the beginning of the names of a server's regions.
 
-    The same for every start in this folder, so that each start can clear what a killed one left.
+    It is the same for every start in this folder, so that each start can clear what a killed one
+    left.
     """
     return f"slidekin-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}-"
 
 
 def remove_shared_memory(prefix: str) -> None:
-    """Remove the regions whose names begin so."""
+    """Remove the regions whose names begin with this prefix."""
     for region in SHM.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One Triton server with its run directory: prepared, started, watched, stopped."""
+"""One Triton server with its run directory: prepares, starts, watches and stops it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stopping import told_to_stop
 from ports import HOST, Ports
 
 _HARMLESS = re.compile("CudaDriverHelper|NVML")
-"""Said on every machine without a GPU."""
+"""Messages that appear on every machine without a GPU."""
 _STOP_TIMEOUT_S = 20
 
 
@@ -40,7 +40,7 @@ class Instance:
         self._backends = run_dir / "backends"
         self._state = run_dir / "state.json"
         self._log = run_dir / "triton.log"
-        # What a killed start left under it is cleared. The run directory's lock makes that safe.
+        # Regions that a killed start left are cleared; the run directory's lock makes that safe.
         self._shm_prefix = shared_memory_prefix(run_dir)
         self._triton: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
@@ -48,10 +48,10 @@ class Instance:
         self._served: Served = {}
 
     def prepare(self, options: RepositoryOptions) -> None:
-        """Clear the leavings of a killed start and write what the server reads.
+        """Clear what a killed start left, and write the files that the server reads.
 
         Raises:
-            LaunchError: The environment lacks a part, or an option is not known.
+            LaunchError: The environment lacks a part, or an option is unknown.
         """
         self._wheel = find_wheel()
         self._state.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Instance:
     def start(
         self, ports: Ports, response_cache_mib: int, *, gpu: bool, trace_url: str = ""
     ) -> None:
-        """Start the server in a process group of its own, and the guard over it."""
+        """Start the server in its own process group, and its guard."""
         self._ports = ports
         if self._log.exists():
             self._log.replace(self._log.with_name("triton.previous.log"))
@@ -90,10 +90,10 @@ class Instance:
         self._guard = Guard(self._triton.pid, self._shm_prefix)
 
     def wait_ready(self, woken: socket.socket, timeout_s: float, *, lifeline: bool) -> bool:
-        """Wait until every model is ready; False when told to stop meanwhile.
+        """Wait until every model is ready; return False if told to stop in the meantime.
 
         Raises:
-            LaunchError: The server ended, or the time is over.
+            LaunchError: The server ended, or the time-out passed.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -106,7 +106,7 @@ class Instance:
         raise LaunchError(msg)
 
     def write_state(self) -> None:
-        """Publish where the server listens, in one step."""
+        """Write the server's addresses to the state file, in one step."""
         state = {
             "schema": 1,
             "pid": os.getpid(),
@@ -149,7 +149,7 @@ class Instance:
             self._require_alive("ended by itself")
 
     def stop(self) -> None:
-        """Stop the server and its models' processes; nothing of them stays."""
+        """Stop the server and its models' processes; none of them remains."""
         self._state.unlink(missing_ok=True)
         if self._triton is None:
             return
@@ -176,7 +176,7 @@ class Instance:
             raise LaunchError(msg)
 
     def _last_words(self) -> str:
-        """The first errors in the log, which name the cause, and where to read on."""
+        """Return the first errors in the log, which name the cause, and the path of the log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [
             line

@@ -1,4 +1,4 @@
-"""What can go wrong before Triton runs: each error names the thing and the cure."""
+"""Errors before Triton runs; each names what is wrong and the cure."""
 
 from __future__ import annotations
 

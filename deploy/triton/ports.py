@@ -1,4 +1,4 @@
-"""Where the server listens: named ports that are checked, and free ones that are found."""
+"""The server's ports: checks named ports, and finds free ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from launch_errors import LaunchError
 
 HOST = "127.0.0.1"
 _PORT_RANGE = range(20000, 32000)
-"""Below the range from which the system takes ports for outgoing connections."""
+"""Below the system's range of ports for outgoing connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the server listens, on the loopback address alone."""
+    """The server's ports, on the loopback address only."""
 
     grpc: int
     http: int
@@ -23,13 +23,13 @@ class Ports:
 
 
 def choose_ports(wanted: dict[str, int]) -> Ports:
-    """Check the ports that were named, and find free ones for the others.
+    """Check the named ports, and find free ones for the others.
 
     Args:
         wanted: By option, in the order of `Ports`; 0: a free one.
 
     Raises:
-        LaunchError: A named port is taken, or named twice.
+        LaunchError: A named port is in use, or named twice.
     """
     named = [port for port in wanted.values() if port]
     if len(set(named)) < len(named):

@@ -1,8 +1,8 @@
 """The model repository that Triton loads, written from the templates in ``model_repository/``.
 
-The templates are what is shared by the embedded server and the GPU container; the bundles and the
-machine decide the rest. Each bundle has networks and ensembles of its own, whose names end with its
-fingerprint; the decoder of images is common to all. Nothing here imports torch.
+The embedded server and the GPU container share the templates; the bundles and the machine determine
+the rest. Each bundle has its own networks and ensembles, whose names end with its fingerprint; all
+share the decoder of images. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ _CODES = {
     "codes_warmup": '\n    inputs { key: "CODES" '
     "value: { data_type: TYPE_UINT8 dims: [ 64, 64 ] zero_data: true } }",
 }
-"""On a CPU the texture network is given the codes, which it does not read, so that it follows the
-VQ-VAE: a lone patch then has all cores for one network after the other, where two at once would
-wait for each other's threads. On a GPU they run side by side."""
+"""On a CPU the codes are an input of the texture network, which ignores them, so that it runs after
+the VQ-VAE: each network then has all cores for a lone patch, while two at once would wait for each
+other's threads. On a GPU they run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryOptions:
-    """What of the machine the repository depends on."""
+    """The options of a machine for the repository."""
 
     bundle_path: str | None = None
-    """Of a bundle, as the models will see it inside a container; ``{name}`` stands for the name of
-    its folder. None: where it is."""
+    """Path of a bundle inside a container, as the models will see it; ``{name}`` stands for the
+    name of its folder. None: its actual path."""
     device: str = "cpu"
     """``cpu`` or ``gpu``."""
     precision: str = AUTO
     runtime: str = AUTO
     """Both as ``runtimes`` chooses."""
     threads: int = 0
-    """Of each network's operators on the CPU; 0: as suits the runtime."""
+    """Threads of each network's operators on the CPU; 0: a suitable number for the runtime."""
     images_per_forward: int = 1
-    """Patches that a network takes in one step."""
+    """Patches that a network encodes in one step."""
     decoder_instances: int = 1
     """Processes that decode images."""
     response_cache: bool = False
@@ -64,19 +64,19 @@ def render_repository(
     options: RepositoryOptions,
     served: Served | None = None,
 ) -> Served:
-    """Write the model repository; one that was written here before is replaced.
+    """Write the model repository; an earlier repository in the folder is replaced.
 
     Args:
-        bundles: What is served.
+        bundles: The bundles to serve.
         out: Folder of the repository.
-        options: What of the machine it depends on.
+        options: The machine's options.
         served: How each network is served; None: as the options say.
 
     Returns:
         How each network is served.
 
     Raises:
-        LaunchError: ``out`` holds something else, an option is not known, or a runtime was not
+        LaunchError: ``out`` holds something else, an option is unknown, or a runtime was not
             accepted.
     """
     if options.device not in _KINDS:
@@ -115,7 +115,7 @@ def render_repository(
 
 
 def _machine_values(options: RepositoryOptions) -> dict[str, str]:
-    """Values of the templates that are the same for all bundles."""
+    """Return the values of the templates that are the same for all bundles."""
     return {
         "kind": _KINDS[options.device],
         "threads": str(options.threads),
@@ -127,7 +127,7 @@ def _machine_values(options: RepositoryOptions) -> dict[str, str]:
 
 
 def _runtime_values(model: str, served: Mapping[str, ServedRuntime]) -> dict[str, str]:
-    """A network is told its own runtime, an ensemble those of all its networks."""
+    """Return a network's own runtime, or for an ensemble those of all its networks."""
     if model in NETWORKS:
         return {"runtime": served[model].runtime, "precision": served[model].precision}
     return {

@@ -3,12 +3,12 @@
 #
 #   install.sh [--prefix /opt/slidekin] [--parts service,triton] [--systemd]
 #
-# Every file is compared with SHA256SUMS first. Everything goes to PREFIX/VERSION, and PREFIX/current
-# points there: what was installed before stays, and pointing back is the way back. --systemd also
-# writes units and users, and the configuration where there is none yet; it starts nothing.
+# Every file is first checked against SHA256SUMS. Everything is installed in PREFIX/VERSION, and the
+# link PREFIX/current points there. Earlier versions stay: to roll back, point the link back. --systemd
+# also writes units and users, and the configuration if there is none yet; it starts nothing.
 # PYTHON (default python3.11, else python3) names the interpreter.
 set -euo pipefail
-# Others than whoever installs run it.
+# Other users than the one who installs run it.
 umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/slidekin parts="" systemd=""
@@ -43,7 +43,7 @@ python=$("$python" -c 'import sys; print(sys._base_executable)')
 
 cd "$here"
 sha256sum --check --quiet --strict SHA256SUMS || fail "the bundle is damaged or incomplete: bring it here again"
-# A file that nobody summed has been put there by somebody else.
+# A file without a checksum is not part of the bundle.
 unsummed=$(find . -type f ! -name SHA256SUMS -printf '%P\n' | sort |
     comm -23 - <(cut -c67- SHA256SUMS | sort) | head -1)
 [ -z "$unsummed" ] || fail "$unsummed is not in SHA256SUMS: it does not belong to the bundle"
@@ -58,7 +58,7 @@ for part in ${parts//,/ }; do
     echo "install: $part"
     rm -rf "${target:?}/$part"
     "$python" -m venv "$target/$part"
-    # --isolated: no index, cache or option of whoever installs has a say.
+    # --isolated: ignores the installing user's package index, cache and options.
     "$target/$part/bin/python" -m pip --isolated --disable-pip-version-check --quiet install \
         --no-index --no-deps --require-hashes --no-cache-dir \
         --find-links wheels --requirement "$part.txt"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Slides in, ranked slides out, on real parts: `make demo` runs this in the project's environments.
+# From slides to ranked slides, with real parts: `make demo` runs this in the project's environments.
 #
 # Everything goes to the folder demo-output (or $1): slides, the stack's state and logs, rankings as
-# JSON, report.html. Slides that were drawn or ingested before are taken as they are.
+# JSON, report.html. Slides that were drawn or ingested before are reused.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-demo-output}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes one Python environment from its lock file, or leaves it alone where it is already made.
+# Makes one Python environment from its lock file, unless it is already made.
 #
 #   build.sh FOLDER LOCK [editable]
 #
-# PYTHON (default python3.11, else python3) names the interpreter. The locks pin torch without a
-# build: TORCH_INDEX_URL names the package index to take it from, where the usual one would bring a
-# CUDA build of several gigabytes to a machine without a GPU.
+# PYTHON (default python3.11, else python3) names the interpreter. The locks pin torch's version but not
+# its build. TORCH_INDEX_URL names the package index for it: the usual one would install a CUDA build of
+# several gigabytes, also on a machine without a GPU.
 set -euo pipefail
 folder=$1 lock=$2 editable=${3:-}
 cd "$(dirname "$0")/../.."
@@ -20,14 +20,14 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 2
 fi
 
-# An older environment of ours may come first on the path and is about to go.
+# An older environment of ours may be first on the path, and is about to be removed.
 python=$("$python" -c 'import sys; print(sys._base_executable)')
 
 stamp=$folder/.made-from
 wanted=$(cat "$lock" pyproject.toml "$0" | sha256sum | cut -d' ' -f1)
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
 
-# Two makers at once, say a demo beside the tests, take turns.
+# If this runs twice at once, for a demo and the tests, say, the runs take turns.
 exec 9>"$folder.lock"
 flock 9
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && exit 0
@@ -40,7 +40,7 @@ pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input)
 torch=$(grep -oE '^torch==[^ ]+' "$lock" || true)
 if [ -n "$torch" ]; then
     from=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} --no-deps "$torch")
-    # Asked before it is taken: the difference is gigabytes.
+    # Checked before the download: the difference is gigabytes.
     offered=$("${pip[@]}" install --dry-run --quiet --report - "${from[@]}" | "$folder/bin/python" -c '
 import json, sys
 metadata = json.load(sys.stdin)["install"][0]["metadata"]

@@ -1,4 +1,4 @@
-"""Which runtime serves each network of a bundle; the rules are those of ``slidekin_models``."""
+"""Chooses the runtime of each network of a bundle, by the rules of ``slidekin_models``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bundles import BundleFacts
 from launch_errors import LaunchError
 
-# The package lies beside: it is not installed where Triton runs.
+# The package is in the source tree: it is not installed where Triton runs.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "server"))
 
 from slidekin_models.errors import ModelError
@@ -30,10 +30,10 @@ class ServedRuntime:
 def choose_runtimes(
     bundle: BundleFacts, *, device: str, runtime: str, precision: str
 ) -> dict[str, ServedRuntime]:
-    """Runtime and precision of each network; ``auto`` is the fastest that was accepted.
+    """Choose runtime and precision of each network; ``auto``: the fastest accepted ones.
 
     Raises:
-        LaunchError: What was asked for is not known, or not accepted for the bundle's weights.
+        LaunchError: The request is unknown, or not accepted for the bundle's weights.
     """
     machine = Machine.this("cpu" if device == "cpu" else "cuda")
     try:

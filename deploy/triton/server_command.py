@@ -1,4 +1,4 @@
-"""How the Triton server is called, wherever it comes from, and what of it stays closed."""
+"""The Triton server's command line, and which of its interfaces are closed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ports import Ports
 
 _CLOSED = "shared-memory,model-repository,trace,logging"
 _CONNECTION_GRACE_S = 120
-"""For calls in progress when a connection's age is over: longer than the service waits for one."""
+"""Time to end calls on a connection that is too old: longer than the service waits for a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFiles:
-    """Where the server and its parts lie."""
+    """The paths of the server and its parts."""
 
     tritonserver: Path
     backends: Path
@@ -36,21 +36,21 @@ def server_command(
     max_connection_age_s: int = 0,
     trace_url: str = "",
 ) -> list[str]:
-    """The server's command line.
+    """Return the server's command line.
 
-    Shared-memory registration, the repository's control, tracing and logging settings ask for a
-    header that nobody is told.
+    Shared-memory registration, control of the repository, tracing and logging settings require a
+    header that is told to nobody.
 
     Args:
         files: The server.
-        repository: What it serves.
-        host: Address on which it answers.
-        ports: Where on it.
-        shm_prefix: Of the names of its regions in shared memory.
+        repository: Folder of the model repository.
+        host: Address on which it listens.
+        ports: Its ports.
+        shm_prefix: Beginning of the names of its regions in shared memory.
         response_cache_mib: Cache of the networks' answers; 0: none.
-        gpu: Whether there is a GPU whose metrics can be told.
-        max_connection_age_s: When callers must connect anew, and so find servers that came since;
-            0: never.
+        gpu: Whether there is a GPU whose metrics can be reported.
+        max_connection_age_s: Age at which callers must reconnect, and so find new servers; 0:
+            never.
         trace_url: Collector of traces; empty: none.
     """
     closed = f"{_CLOSED}:slidekin-closed={secrets.token_hex(16)}"
@@ -59,7 +59,7 @@ def server_command(
         f"--model-repository={repository}",
         f"--backend-directory={files.backends}",
         "--model-control-mode=none",
-        # Everything is configured; completing would start each model's process twice.
+        # Everything is configured; auto-completion would start each model's process twice.
         "--disable-auto-complete-config",
         f"--grpc-address={host}",
         f"--grpc-port={ports.grpc}",

@@ -1,4 +1,4 @@
-"""When to stop, and who may run: signals, the lifeline, the lock of a run directory."""
+"""Stopping and locking: signals, the lifeline, the lock of a run directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_S = 0.1
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[BinaryIO]:
-    """Hold the run directory; the guard holds it, too, until it has cleared up."""
+    """Lock the run directory; the guard holds the lock, too, until it has cleared up."""
     with (run_dir / "lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,7 +32,7 @@ def locked(run_dir: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[socket.socket]:
-    """A socket that becomes readable when a signal says stop or the server has ended."""
+    """Yield a socket that becomes readable when a stop signal arrives or the server has ended."""
     ours, woken = socket.socketpair()
     for end in (ours, woken):
         end.settimeout(0)
@@ -52,7 +52,7 @@ def stop_signals() -> Iterator[socket.socket]:
 
 
 def told_to_stop(woken: socket.socket, *, lifeline: bool) -> bool:
-    """Wait for a moment; whether a signal or the end of the lifeline says stop."""
+    """Wait for a moment; return whether a signal or the end of the lifeline requests a stop."""
     with selectors.DefaultSelector() as selector:
         selector.register(woken, selectors.EVENT_READ)
         if lifeline:

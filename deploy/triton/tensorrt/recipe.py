@@ -1,4 +1,4 @@
-"""Write what serves a bundle by TensorRT: a script that builds the plans, and the repository.
+"""Write a script that builds TensorRT plans of a bundle, and a model repository for them.
 
 Run with the Python of Triton's environment, after ``slidekin-server models export``::
 
@@ -7,8 +7,8 @@ Run with the Python of Triton's environment, after ``slidekin-server models expo
 
 Then, in NVIDIA's Triton container on the machine with the GPU that will serve, ``sh OUT/build.sh``
 writes the plans into ``OUT/model_repository``. Each network is an ensemble of two plans: its trunk
-in fp16, and the judgement behind it in fp32. No plan was ever built by those who wrote this: they
-had no GPU. What is checked is said in docs/runtimes.md.
+in fp16, and the judgement after it in fp32. No plan has been built yet, since no GPU was available.
+docs/runtimes.md says what is checked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PIXELS = "[ 1024, 1024, 3 ]"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of the pair, as TensorRT sees it."""
+    """One network of the pair, as TensorRT needs it."""
 
     name: str
     maps: tuple[int, int, int]
@@ -45,7 +45,7 @@ class Network:
 
 
 def networks_of(bundle: BundleFacts) -> tuple[Network, Network]:
-    """The pair of a bundle: 1024 px come out 16 and 32 times smaller."""
+    """Return the pair of a bundle: maps are 16 and 32 times smaller than the patch of 1024 px."""
     bits = bundle.texture_bits
     return (
         Network("vqvae", (256, 64, 64), "CODES", "TYPE_UINT8", "[ 64, 64 ]"),
@@ -121,7 +121,7 @@ def _build_commands(bundle: BundleFacts, network: Network) -> list[str]:
 
     formats = "--inputIOFormats=uint8:chw --outputIOFormats=fp32:chw"
     return [
-        # The maps leave the trunk in fp32, whatever they were computed in.
+        # The trunk outputs maps in fp32, whatever its own precision.
         build("trunk", "PIXELS", pixels, f"--fp16 {formats}"),
         build("judgement", "MAPS", maps, "--noTF32"),
     ]

@@ -16,11 +16,11 @@ class TritonPythonModel:
     """One instance."""
 
     def initialize(self, args: dict[str, str]) -> None:  # noqa: ARG002 (Triton's signature)
-        """Refuse to start where tensors would arrive as garbage."""
+        """Refuse to start if tensors would arrive as garbage."""
         require_numpy_1()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself: a bad image fails its own request only."""
+        """Answer each request separately: a bad image fails only its own request."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:  # noqa: ANN401 (Triton's types are not typed)
@@ -32,6 +32,6 @@ class TritonPythonModel:
                 f"image refused: {error}", pb_utils.TritonError.INVALID_ARG
             )
             return pb_utils.InferenceResponse(error=refusal)
-        # The service sends one image a request: its pixels go out as they are, not stacked.
+        # The service sends one image per request: its pixels are returned without stacking.
         pixels = patches[0][np.newaxis] if len(patches) == 1 else np.stack(patches)
         return pb_utils.InferenceResponse([pb_utils.Tensor("PIXELS", pixels)])

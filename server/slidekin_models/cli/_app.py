@@ -22,7 +22,7 @@ OutOption = Annotated[Path, typer.Option(help="Directory to write.")]
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print what went wrong, without a stack trace, and leave with 2."""
+    """Print errors without a stack trace, and exit with status 2."""
     try:
         yield
     except ModelError as error:
@@ -31,10 +31,10 @@ def plain_errors() -> Iterator[None]:
 
 
 def named_mpp(option: str, pairs: list[str]) -> dict[str, float]:
-    """Micrometres per pixel by file name, from NAME=MPP.
+    """Return micrometres per pixel by file name, from NAME=MPP.
 
     Raises:
-        SamplingError: A pair is something else.
+        SamplingError: A pair does not have this form.
     """
     named = {}
     for pair in pairs:

@@ -16,7 +16,7 @@ def build(
     config: Annotated[Path, typer.Option(help="YAML file that chooses the networks.")],
     out: OutOption,
     *,
-    replace: Annotated[bool, typer.Option(help="Replace a bundle of another pair.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace a bundle of other networks.")] = False,
 ) -> None:
     """Build the bundle that a configuration chooses."""
     with plain_errors():
@@ -24,7 +24,7 @@ def build(
 
 
 def print_bundle(bundle: Bundle, directory: Path) -> None:
-    """Say what a bundle holds."""
+    """Print the content of a bundle."""
     typer.echo(f"bundle       {directory}")
     typer.echo(f"fingerprint  {bundle.fingerprint[:16]}")
     for role, entry in (("vqvae", bundle.networks.vqvae), ("texture", bundle.networks.texture)):

@@ -1,4 +1,4 @@
-"""``models import``: a file from elsewhere becomes a model directory."""
+"""``models import``: makes a model directory from a file of weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _IMAGENET = "ImageNet's where not given"
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="The file, as its publisher gives it.")],
+    file: Annotated[Path, typer.Argument(help="The file, as published.")],
     out: Annotated[
         Path | None, typer.Option(help="Directory to write. [default: the network's name]")
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option("--as", help="What the file is, where that is not recognised.")
+        Kind | None, typer.Option("--as", help="Kind of the file, if it is not recognised.")
     ] = None,
     semantic_order: Annotated[
         Path | None, typer.Option(help="sish-vqvae: the published codebook_semantic.pt.")
@@ -39,15 +39,17 @@ def import_file(
             help="torchscript: the file is a program, and I trust its publisher with this machine.",
         ),
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Of the network.", rich_help_panel=_OWN)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the network.", rich_help_panel=_OWN)
+    ] = None,
     licence: Annotated[
-        str | None, typer.Option(help="Of the weights.", rich_help_panel=_OWN)
+        str | None, typer.Option(help="Licence of the weights.", rich_help_panel=_OWN)
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Where the file comes from.", rich_help_panel=_OWN)
     ] = None,
     side: Annotated[
-        int, typer.Option(help="Pixels: edge of the network's input.", rich_help_panel=_OWN)
+        int, typer.Option(help="Edge of the network's input, in pixels.", rich_help_panel=_OWN)
     ] = 224,
     resize: Annotated[
         str,
@@ -64,8 +66,8 @@ def import_file(
 ) -> None:
     """Recognise a file of weights and write a model directory.
 
-    Taken are torchvision's densenet121-a639ec97.pth, SISH's model_9.pt, and texture networks of
-    your own as TorchScript or ONNX.
+    It accepts torchvision's densenet121-a639ec97.pth, SISH's model_9.pt, and your own texture
+    networks as TorchScript or ONNX.
     """
     with plain_errors():
         recognised = kind or imports.recognise(file)

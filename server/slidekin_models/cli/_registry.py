@@ -28,7 +28,7 @@ def list_(
         typer.Option(metavar="URL", help="Triton's HTTP address: show which bundles it serves."),
     ] = None,
 ) -> None:
-    """Show the bundles of a store, and which one new collections take."""
+    """Show the bundles of a store, and which one new collections use."""
     with plain_errors():
         models = list_models(store)
         rows: list[tuple[str, ...]] = [
@@ -60,7 +60,7 @@ def list_(
 def verify(
     path: Annotated[Path, typer.Argument(help="A bundle, or a model store with all its bundles.")],
 ) -> None:
-    """Check the weights of a bundle, or of all of a store, against their manifests."""
+    """Check the weights of a bundle, or of all bundles in a store, against their manifests."""
     with plain_errors():
         if (path / BUNDLE_NAME).exists():
             print_bundle(verify_bundle(path), path)
@@ -74,9 +74,11 @@ def verify(
 @app.command("activate")
 def activate_(
     store: StoreArgument,
-    name: Annotated[str, typer.Argument(help="Its folder's name, or how its fingerprint begins.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of its folder, or beginning of its fingerprint.")
+    ],
 ) -> None:
-    """Have new collections take a bundle; a running service follows at once."""
+    """Make new collections use a bundle; takes effect at once in a running service."""
     with plain_errors():
         model = activate(store, name)
         typer.echo(f"active: {model.name} ({model.bundle.fingerprint[:12]})")
@@ -106,7 +108,7 @@ def _served(triton: str, bundle: Bundle) -> str:
     name = f"{bundle.triton.encoder_model}-{bundle.fingerprint[:12]}"
     url = f"{triton.rstrip('/')}/v2/models/{name}/ready"
     try:
-        # The address is the operator's own, who may open any.
+        # The operator gave this address, and may open any.
         with urllib.request.urlopen(url, timeout=_TRITON_TIMEOUT_S) as answer:  # noqa: S310
             return "yes" if answer.status == 200 else "no"
     except urllib.error.HTTPError:

@@ -1,4 +1,4 @@
-"""``models gate`` and ``models export``: which runtimes may serve a network, and others."""
+"""``models gate`` and ``models export``: judge runtimes, and write files for others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slidekin_models.cli._app import OutOption, app, named_mpp, plain_errors
 from slidekin_models.runtimes.placement import RUNTIMES, Placement
 
 REFUSED = 1
-"""Exit status where a runtime was refused."""
+"""Exit status if a runtime was refused."""
 
 
 @app.command()
@@ -24,19 +24,19 @@ def gate(
     runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = "openvino",
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32, bf16 or fp16; repeatable. All that the runtime offers if none."),
+        typer.Option(help="fp32, bf16 or fp16; repeatable. [default: all of the runtime]"),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda:N.")] = "cpu",
-    patches: Annotated[int, typer.Option(help="How many to compare on.", min=1)] = 32,
+    patches: Annotated[int, typer.Option(help="Number of patches to compare.", min=1)] = 32,
     slide_mpp: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=MPP of a slide that does not say its resolution; repeatable."),
+        typer.Option(help="NAME=MPP: resolution of a slide that does not state it; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of patches.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of patches.", min=0)] = 0,
 ) -> None:
-    """Compare a runtime with torch in fp32 on real tissue, and note in the manifest what was found.
+    """Compare a runtime with torch in fp32 on real tissue; write the result to the manifest.
 
-    Only what is accepted is served. Ends with 1 where something was refused.
+    Only accepted runtimes are served. The exit status is 1 if one was refused.
     """
     # Slides are read by an extra that Triton's environment does not have.
     from slidekin_models.runtimes import gate as gates  # noqa: PLC0415
@@ -80,12 +80,12 @@ def export(
     out: OutOption,
     *,
     file_format: Annotated[
-        Literal["onnx"], typer.Option("--format", help="Of the files written.")
+        Literal["onnx"], typer.Option("--format", help="Format of the files.")
     ] = "onnx",
 ) -> None:
-    """Write networks as files for other runtimes, and compare what was written with torch.
+    """Write networks as files for other runtimes, and compare the files with torch.
 
-    Each becomes a trunk, and the judgement behind it that needs fp32.
+    Each network becomes two files: a trunk, and the judgement after it, which needs fp32.
     """
     from slidekin_models.runtimes import gate as gates  # noqa: PLC0415 (as above)
     from slidekin_models.runtimes.export import export_onnx  # noqa: PLC0415 (needs onnx)

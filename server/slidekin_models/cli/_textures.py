@@ -28,7 +28,7 @@ from slidekin_models.errors import ModelError
 def pull(
     name: Annotated[str, typer.Argument(help="densenet121, or efficientnet-lite0.")],
     out: Annotated[
-        Path | None, typer.Option(help="Directory to write; the network's name where not given.")
+        Path | None, typer.Option(help="Directory to write. [default: the network's name]")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="Another address of the same file: your site's mirror.")
@@ -36,11 +36,11 @@ def pull(
 ) -> None:
     """Write a texture network with its published weights: densenet121 is downloaded.
 
-    A download that was cut off goes on where it ended. Proxies are taken from HTTPS_PROXY.
+    An interrupted download is resumed. Proxies are taken from HTTPS_PROXY.
     """
     directory = out or Path(name)
     with plain_errors(), _shown(name) as tell:
-        # Triton's environment, where bundles may be built too, has no client for HTTP.
+        # Triton's environment, where bundles can also be built, has no HTTP client.
         with _needing("models"):
             from slidekin_models.weights import pull as pulling  # noqa: PLC0415
 
@@ -62,24 +62,24 @@ def calibrate(
         Rule, typer.Option(help="share: admit --share of the nearest neighbours; or separation.")
     ] = "share",
     share: Annotated[
-        float, typer.Option(help="Of the nearest neighbours, for --rule share.")
+        float, typer.Option(help="Share of nearest neighbours, for --rule share.")
     ] = 0.9,
-    patches: Annotated[int, typer.Option(help="How many at most.", min=MIN_PATCHES)] = 400,
+    patches: Annotated[int, typer.Option(help="Most patches to draw.", min=MIN_PATCHES)] = 400,
     patients: Annotated[
         Path | None,
         typer.Option(help="CSV file with the columns slide and patient, as for ingest."),
     ] = None,
     slide_mpp: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=MPP of a slide that does not say its resolution; repeatable."),
+        typer.Option(help="NAME=MPP: resolution of a slide that does not state it; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of patches.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of patches.", min=0)] = 0,
 ) -> None:
     """Set a texture network's Hamming threshold from a sample of tissue.
 
-    Measured are the distances between nearest neighbours and between all pairs, never within one
-    slide or patient. Manifest, card and curves are written into the model directory. Codes stay as
-    they are, and so does the fingerprint.
+    It measures the distances between nearest neighbours and between all pairs, never within one
+    slide or patient. It writes manifest, card and curves to the model directory. Codes and
+    fingerprint do not change.
     """
     with plain_errors(), _counted("patches") as tell:
         # Slides are read by an extra that Triton's environment does not have.
@@ -114,7 +114,7 @@ def _needing(extras: str) -> Iterator[None]:
 
 @contextmanager
 def _counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time that is left."""
+    """Show a bar with the remaining time."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -132,7 +132,7 @@ def _counted(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _shown(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar that appears with the first byte."""
+    """Show a bar that appears with the first byte."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -23,27 +23,27 @@ def train(
     slides: Annotated[
         list[Path], typer.Option(help="Slides or tiles: a file or a folder; may be repeated.")
     ],
-    out: Annotated[Path, typer.Option(help="Model directory; an unfinished run there goes on.")],
+    out: Annotated[Path, typer.Option(help="Model directory; an unfinished run there is resumed.")],
     *,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = 4000,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop after so long; the same command goes on later."),
+        typer.Option(min=0, help="Stop after this time; the same command resumes the run."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Patches of a step and process.")] = 8,
-    side: Annotated[int, typer.Option(help="Pixels: edge of a patch, a multiple of 16.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Patches per step and process.")] = 8,
+    side: Annotated[int, typer.Option(help="Edge of a patch in pixels, a multiple of 16.")] = 128,
     learning_rate: Annotated[
         float | None,
         typer.Option(min=1e-7, help="Of Adam. [default: 0.0004; with --published-loss 0.001]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is left to chance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for everything that is random.")] = 0,
     mpp: Annotated[
         float, typer.Option(help="Micrometres per pixel of a patch.", rich_help_panel=_DATA)
     ] = 0.5,
     slide_mpp: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=MPP: resolution of a slide that does not say it; may be repeated.",
+            help="NAME=MPP: resolution of a slide that does not state it; may be repeated.",
             rich_help_panel=_DATA,
         ),
     ] = None,
@@ -53,44 +53,45 @@ def train(
     held_out: Annotated[
         float,
         typer.Option(
-            min=0, max=0.9, help="Share of the tissue kept for checks.", rich_help_panel=_DATA
+            min=0, max=0.9, help="Share of the tissue held out for checks.", rich_help_panel=_DATA
         ),
     ] = 0.1,
     hold_out_by: Annotated[
         Literal["region", "slide"],
-        typer.Option(help="Part of each slide, or whole slides.", rich_help_panel=_DATA),
+        typer.Option(help="Hold out a part of each slide, or whole slides.", rich_help_panel=_DATA),
     ] = "region",
     augment: Annotated[
-        bool, typer.Option(help="Flips, turns, stain strength.", rich_help_panel=_DATA)
+        bool, typer.Option(help="Vary by flips, turns and stain strength.", rich_help_panel=_DATA)
     ] = True,
     stain_jitter: Annotated[
         float,
         typer.Option(
-            min=0, max=0.5, help="Most change of a stain's strength.", rich_help_panel=_DATA
+            min=0, max=0.5, help="Largest change of a stain's strength.", rich_help_panel=_DATA
         ),
     ] = 0.15,
     data_init: Annotated[
-        bool, typer.Option(help="Codewords begin at data.", rich_help_panel=_CODEBOOK)
+        bool, typer.Option(help="Initialise codewords from data.", rich_help_panel=_CODEBOOK)
     ] = True,
     ema: Annotated[
-        bool, typer.Option(help="Codewords follow running means.", rich_help_panel=_CODEBOOK)
+        bool, typer.Option(help="Update codewords by running means.", rich_help_panel=_CODEBOOK)
     ] = True,
     restart: Annotated[
-        bool, typer.Option(help="Dead codewords begin anew.", rich_help_panel=_CODEBOOK)
+        bool, typer.Option(help="Restart dead codewords.", rich_help_panel=_CODEBOOK)
     ] = True,
     published_loss: Annotated[
         bool,
         typer.Option(
             "--published-loss",
-            help="None of these three, and a constant learning rate.",
+            help="Switch off these three, and keep the learning rate constant.",
             rich_help_panel=_CODEBOOK,
         ),
     ] = False,
     name: Annotated[
-        str | None, typer.Option(help="Of the model. [default: OUT's]", rich_help_panel=_RESULT)
+        str | None,
+        typer.Option(help="Name of the model. [default: OUT's]", rich_help_panel=_RESULT),
     ] = None,
     licence: Annotated[
-        str, typer.Option(help="Of the weights.", rich_help_panel=_RESULT)
+        str, typer.Option(help="Licence of the weights.", rich_help_panel=_RESULT)
     ] = "not stated",
     order: Annotated[
         Literal["principal", "path"],
@@ -99,21 +100,23 @@ def train(
     store: Annotated[
         Literal["full", "compact"],
         typer.Option(
-            help="compact: encoder and codebook alone, in half precision (9 MB).",
+            help="compact: only encoder and codebook, in half precision (9 MB).",
             rich_help_panel=_RESULT,
         ),
     ] = "full",
     precision: Annotated[
-        Literal["bf16", "fp32"], typer.Option(help="Of convolutions.", rich_help_panel=_MACHINE)
+        Literal["bf16", "fp32"],
+        typer.Option(help="Precision of convolutions.", rich_help_panel=_MACHINE),
     ] = "bf16",
     checkpoint_every: Annotated[
-        int, typer.Option(min=1, help="Steps.", rich_help_panel=_MACHINE)
+        int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel=_MACHINE)
     ] = 200,
     threads: Annotated[
         int, typer.Option(min=0, help="CPU threads; 0: torch's choice.", rich_help_panel=_MACHINE)
     ] = 0,
     cpu: Annotated[
-        bool, typer.Option("--cpu", help="Even where there is a GPU.", rich_help_panel=_MACHINE)
+        bool,
+        typer.Option("--cpu", help="Use the CPU even if there is a GPU.", rich_help_panel=_MACHINE),
     ] = False,
 ) -> None:
     """Train a VQ-VAE on a folder of slides, without labels.

@@ -43,17 +43,17 @@ _UNNEEDED = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", "*.egg-info"
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder in which the bundle is written.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the bundle to.")],
     *,
     part: Annotated[
         list[str] | None, typer.Option(help="service or triton.", show_default="both")
     ] = None,
-    extras: Annotated[str, typer.Option(help="Of our package.")] = "server,cli,tracing",
+    extras: Annotated[str, typer.Option(help="Extras of our package.")] = "server,cli,tracing",
     torch_index_url: Annotated[
         str | None,
-        typer.Option(envvar="TORCH_INDEX_URL", help="Package index to take PyTorch from."),
+        typer.Option(envvar="TORCH_INDEX_URL", help="Package index for PyTorch."),
     ] = None,
-    archive: Annotated[bool, typer.Option(help="Write the tar file, too.")] = True,
+    archive: Annotated[bool, typer.Option(help="Also write the tar file.")] = True,
 ) -> None:
     """Write the bundle."""
     parts = tuple(part or PARTS)

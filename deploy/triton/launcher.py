@@ -54,15 +54,15 @@ PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16, fp16, or auto.")
 RuntimeOption = Annotated[
     str,
     typer.Option(
-        help="torch, torch-folded, torch-compile, torch-cudagraphs, openvino; or auto: of those "
-        "that 'models gate' accepted the fastest, for each network."
+        help="torch, torch-folded, torch-compile, torch-cudagraphs, openvino; or auto: for each "
+        "network the fastest that 'models gate' accepted."
     ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Of each network on the CPU; 0: as suits its runtime.")
+    int, typer.Option(min=0, help="Per network on the CPU; 0: a suitable number.")
 ]
 StepOption = Annotated[
-    int, typer.Option(min=1, max=8, help="Patches that a network takes in one step.")
+    int, typer.Option(min=1, max=8, help="Patches that a network encodes in one step.")
 ]
 DecodersOption = Annotated[int, typer.Option(min=1, help="Processes that decode images.")]
 ResponseCacheOption = Annotated[
@@ -97,10 +97,10 @@ def run(
     trace_url: TraceUrlOption = "",
     ready_timeout_s: Annotated[float, typer.Option(help="Time for all models to load.")] = 180,
     lifeline: Annotated[
-        bool, typer.Option("--lifeline", help="End, too, when standard input is closed.")
+        bool, typer.Option("--lifeline", help="Also end when standard input is closed.")
     ] = False,
 ) -> None:
-    """Start Triton and stay until told to stop."""
+    """Start Triton and run until told to stop."""
     with _plain_errors():
         require_environment()
         bundles = find_bundles(bundle or (), store)
@@ -139,7 +139,7 @@ def render(
     bundle_path_inside: Annotated[
         str | None,
         typer.Option(
-            help="Where the container will see a bundle; {name} stands for its folder's name.",
+            help="Path of a bundle in the container; {name} stands for its folder's name.",
             show_default="/bundle; of several or a store: /models/{name}",
         ),
     ] = None,
@@ -151,7 +151,7 @@ def render(
     decoder_instances: DecodersOption = 4,
     response_cache: Annotated[bool, typer.Option(help="Let Triton cache answers.")] = False,
 ) -> None:
-    """Write the model repository that a container mounts, and start nothing."""
+    """Write the model repository for a container to mount; start nothing."""
     with _plain_errors():
         bundles = find_bundles(bundle or (), store)
         options = RepositoryOptions(
@@ -171,7 +171,7 @@ def render(
 
 @app.command()
 def serve(
-    work: Annotated[Path, typer.Option(help="Folder that can be written, such as a tmpfs.")],
+    work: Annotated[Path, typer.Option(help="Writable folder, such as a tmpfs.")],
     *,
     bundle: BundleOption = None,
     store: StoreOption = None,
@@ -180,7 +180,7 @@ def serve(
         typer.Option(help="Folder of the server.", show_default="the server in the wheel"),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to answer on. Triton asks nobody who is calling.")
+        str, typer.Option(help="Address to listen on. Triton does not authenticate.")
     ] = HOST,
     grpc_port: FixedPortOption = 8001,
     http_port: FixedPortOption = 8000,
@@ -196,12 +196,12 @@ def serve(
         int,
         typer.Option(
             min=0,
-            help="Callers connect anew after that, and find servers that came since; 0: never.",
+            help="Callers reconnect after this time, and find new servers; 0: never.",
         ),
     ] = 0,
     trace_url: TraceUrlOption = "",
 ) -> None:
-    """Become the server, as the command of a container."""
+    """Replace this process by the server; the command of a container."""
     with _plain_errors():
         require_environment()
         become_server(
@@ -227,7 +227,7 @@ def serve(
 
 @app.command()
 def health(http_port: FixedPortOption = 8000) -> None:
-    """Ask the server on this machine whether it is ready: exit status 0 where it is."""
+    """Ask the server on this machine whether it is ready; exit status 0 if it is."""
     with _plain_errors():
         require_ready(http_port)
 

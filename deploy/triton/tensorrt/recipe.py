@@ -55,7 +55,7 @@ def networks_of(bundle: BundleFacts) -> tuple[Network, Network]:
 
 def main(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
-    onnx: Annotated[Path, typer.Option(help="What 'models export' wrote of it.")],
+    onnx: Annotated[Path, typer.Option(help="Folder that 'models export' wrote.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
     """Write the script that builds TensorRT's plans, and the model repository around them."""

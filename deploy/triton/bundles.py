@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 from launch_errors import LaunchError
-
-from slidekin_models.plain_yaml import load_yaml
+from models_code import load_yaml
 
 _DESCRIPTION = "bundle.yaml"
 _SHORT = 12

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from bundles import BundleFacts
 from launch_errors import LaunchError
+from models_code import PACKAGE
 from runtimes import AUTO, NETWORKS, ServedRuntime, choose_runtimes
 
 TEMPLATES = Path(__file__).resolve().parent / "model_repository"
-CODE = Path(__file__).resolve().parents[2] / "server" / "slidekin_models"
 _CONFIG = "config.pbtxt"
 _COMMON = frozenset({"image_decoder"})
 """Models that do not depend on a bundle."""
@@ -160,4 +160,4 @@ def _render(model: str, target: Path, version: str, values: Mapping[str, str]) -
         # folder does. The repository is thereby whole, and each version keeps its code.
         # The weights that the package ships stay behind: a bundle brings its own.
         unneeded = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
-        shutil.copytree(CODE, target / version / CODE.name, ignore=unneeded)
+        shutil.copytree(PACKAGE, target / version / PACKAGE.name, ignore=unneeded)

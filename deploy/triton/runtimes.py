@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from bundles import BundleFacts
 from launch_errors import LaunchError
-
-# The package is in the source tree: it is not installed where Triton runs.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "server"))
-
-from slidekin_models.errors import ModelError
-from slidekin_models.runtimes.choice import AUTO, Machine, choose_runtime
+from models_code import AUTO, Machine, ModelError, choose_runtime
 
 NETWORKS = ("vqvae", "texture")
 __all__ = ["AUTO", "NETWORKS", "ServedRuntime", "choose_runtimes"]

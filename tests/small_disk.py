@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 _FILLER = "other"
+_FILL_ATTEMPTS = 1000
 
 
 @contextlib.contextmanager
@@ -34,9 +36,20 @@ def small_disk(folder: Path, *, size_mib: int) -> Iterator[None]:
 def fill(disk: Path, *, leave: int = 0) -> None:
     """Take all space but so many bytes."""
     with (disk / _FILLER).open("ab", buffering=0) as other:
-        state = os.statvfs(disk)
-        space = state.f_bavail * state.f_frsize
-        os.posix_fallocate(other.fileno(), 0, (disk / _FILLER).stat().st_size + space - leave)
+        for _ in range(_FILL_ATTEMPTS):
+            state = os.statvfs(disk)
+            space = state.f_bavail * state.f_frsize
+            try:
+                os.posix_fallocate(
+                    other.fileno(), 0, (disk / _FILLER).stat().st_size + space - leave
+                )
+            except OSError as error:
+                # Whoever uses the disk took of the space meanwhile.
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                return
+    raise TimeoutError(f"{disk} could not be filled: others took its space each time")
 
 
 def free(disk: Path) -> None:

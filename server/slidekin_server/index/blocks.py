@@ -27,10 +27,13 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
+    WINDOW_PATCHES,
     WORD_BYTES,
     block_address,
+    changes_of,
     keys_of,
     patches_of,
+    put_key,
     slides_of,
     texture_at,
     texture_from,
@@ -49,7 +52,7 @@ def lower_bound(
     place = np.searchsorted(first_keys, key) - 1
     if place < 0:
         return 0, 0
-    keys = keys_of(block_address(bases, blocks[place], words))
+    keys = keys_of(block_address(bases, blocks[place], words), words)
     slot = np.searchsorted(keys[: counts[place]], key)
     return (int(place), int(slot)) if slot < counts[place] else (int(place + 1), 0)
 
@@ -62,8 +65,8 @@ def block_holding(
     place = np.searchsorted(first_keys, key, side="right") - 1
     while place > 0 and first_keys[place] == key:
         address = block_address(bases, blocks[place], words)
-        first_slide = slides_of(address)[0]
-        if first_slide < slide or (first_slide == slide and patches_of(address)[0] <= patch):
+        first_slide = slides_of(address, words)[0]
+        if first_slide < slide or (first_slide == slide and patches_of(address, words)[0] <= patch):
             break
         place -= 1
     return int(place) if place > 0 else 0
@@ -136,9 +139,9 @@ def plan(
 def _put(
     address: int, slot: int, words: int, key: int, slide: int, patch: int, texture: Words
 ) -> None:
-    keys_of(address)[slot] = key
-    slides_of(address)[slot] = slide
-    patches_of(address)[slot] = patch
+    put_key(address, slot, words, key)
+    slides_of(address, words)[slot] = slide
+    patches_of(address, words)[slot] = patch
     textures = textures_of(address, words)
     for word in range(words):
         textures[word, slot] = texture[word]
@@ -204,17 +207,17 @@ def rewrite(
                 source = block_address(bases, blocks[place], words)
                 if old == counts[place]:
                     place, old = place + 1, 0
-                elif not adding and slides_of(source)[old] == slide:
+                elif not adding and slides_of(source, words)[old] == slide:
                     old += 1
                 else:
                     break
             take_new = place == end
             if not take_new and entry < entries:
-                key = keys_of(source)[old]
-                owner = slides_of(source)[old]
+                key = keys_of(source, words)[old]
+                owner = slides_of(source, words)[old]
                 take_new = keys[entry] < key or (keys[entry] == key and slide < owner)
             if slot == 0:
-                to_first[target] = keys[entry] if take_new else keys_of(source)[old]
+                to_first[target] = keys[entry] if take_new else keys_of(source, words)[old]
             if take_new:
                 _put(address, slot, words, keys[entry], slide, patches[entry], textures[entry])
                 entry += 1
@@ -223,9 +226,9 @@ def rewrite(
                     address,
                     slot,
                     words,
-                    keys_of(source)[old],
-                    slides_of(source)[old],
-                    patches_of(source)[old],
+                    keys_of(source, words)[old],
+                    slides_of(source, words)[old],
+                    patches_of(source, words)[old],
                     texture_from(texture_at(source, old), words),
                 )
                 old += 1
@@ -298,8 +301,8 @@ def texture_addresses(
         key, slide, patch = keys[entry], slides[entry], patches[entry]
         place = block_holding(first_keys, blocks, bases, words, key, slide, patch)
         address = block_address(bases, blocks[place], words)
-        slot = np.searchsorted(keys_of(address)[: counts[place]], key)
-        while slides_of(address)[slot] != slide or patches_of(address)[slot] != patch:
+        slot = np.searchsorted(keys_of(address, words)[: counts[place]], key)
+        while slides_of(address, words)[slot] != slide or patches_of(address, words)[slot] != patch:
             slot += 1
         addresses[entry] = texture_at(address, slot)
     return addresses
@@ -320,7 +323,7 @@ def neighbours_admitted(
     preceding = np.empty(size, dtype=np.int32)
     last = -1
     for place in range(size):
-        slides = slides_of(block_address(bases, blocks[place], words))
+        slides = slides_of(block_address(bases, blocks[place], words), words)
         for slot in range(counts[place]):
             if admitted[slides[slot]]:
                 last = place
@@ -337,18 +340,27 @@ def neighbours_admitted(
 @kernel
 def listing(
     blocks: Int32s, counts: Int32s, bases: Int64s, words: int
-) -> tuple[Int64s, Int32s, Int32s]:
-    """List all patches in the directory's order: keys, slides, patch indices. O(n)."""
+) -> tuple[Int64s, Int32s, Int32s, Bytes]:
+    """List all patches in the directory's order. O(n).
+
+    Returns:
+        keys, slides, patch indices, and 1 for each patch that is marked as having another key than
+        the one before it in its block.
+    """
     total = counts.sum()
     keys = np.empty(total, dtype=np.int64)
     slides = np.empty(total, dtype=np.int32)
     patches = np.empty(total, dtype=np.int32)
+    changed = np.empty(total, dtype=np.uint8)
     begin = 0
     for place in range(len(blocks)):
         address = block_address(bases, blocks[place], words)
         end = begin + counts[place]
-        keys[begin:end] = keys_of(address)[: counts[place]]
-        slides[begin:end] = slides_of(address)[: counts[place]]
-        patches[begin:end] = patches_of(address)[: counts[place]]
+        keys[begin:end] = keys_of(address, words)[: counts[place]]
+        slides[begin:end] = slides_of(address, words)[: counts[place]]
+        patches[begin:end] = patches_of(address, words)[: counts[place]]
+        for slot in range(counts[place]):
+            window = changes_of(address)[slot // WINDOW_PATCHES]
+            changed[begin + slot] = (window >> np.uint64(slot % WINDOW_PATCHES)) & np.uint64(1)
         begin = end
-    return keys, slides, patches
+    return keys, slides, patches, changed

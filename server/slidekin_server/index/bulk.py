@@ -35,8 +35,8 @@ from slidekin_server.index.memory import (
     FILL_PATCHES,
     Arena,
     block_address,
-    keys_of,
     patches_of,
+    put_key,
     slides_of,
     texture_at,
     textures_of,
@@ -241,13 +241,13 @@ def _write_columns(
         begin = block * FILL_PATCHES
         end = min(begin + FILL_PATCHES, len(order))
         address = block_address(bases, block, words)
-        own_keys, slides, patches = keys_of(address), slides_of(address), patches_of(address)
+        slides, patches = slides_of(address, words), patches_of(address, words)
         for entry in range(begin, end):
             slide = slide_of[entry]
-            own_keys[entry - begin] = keys[order[entry]]
+            put_key(address, entry - begin, words, keys[order[entry]])
             slides[entry - begin] = numbers[slide]
             patches[entry - begin] = order[entry] - starts[slide]
-        first_keys[block] = own_keys[0]
+        first_keys[block] = keys[order[begin]]
         counts[block] = end - begin
     return first_keys, counts
 

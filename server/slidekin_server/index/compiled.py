@@ -181,19 +181,6 @@ does not exceed the bound. On a processor that counts bits of vectors, a word of
 takes one load, one exclusive or and one count; elsewhere LLVM generates the best code it can.
 """
 
-
-def _emit_changes(builder: ir.IRBuilder, group: ir.Value) -> ir.Value:
-    vector = builder.load(builder.inttoptr(group, _VECTOR.as_pointer()), align=64)
-    before = ir.Constant(ir.VectorType(_HALF, _LANES), [0, *range(_LANES - 1)])
-    return _mask(
-        builder, builder.icmp_unsigned("!=", vector, builder.shuffle_vector(vector, vector, before))
-    )
-
-
-changes: Callable[[int], np.uint64] = _instruction(types.uint64, _emit_changes)
-"""Return a bit for each of eight int64, at a cache line, that differs from the one before it; the
-first, which has none before it, gets no bit."""
-
 reversed_bits: Callable[[np.uint64], np.uint64] = _instruction(
     types.uint64, lambda builder, word: _call(builder, "llvm.bitreverse.i64", _WORD, word)
 )

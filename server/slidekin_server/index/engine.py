@@ -258,14 +258,18 @@ class CollectionIndex:
             assert (directory.counts > 0).all()
             assert (directory.counts <= BLOCK_PATCHES).all()
             assert current.patches == directory.counts.sum()
-            keys, slides, patches = block_kernels.listing(
+            keys, slides, patches, changed = block_kernels.listing(
                 directory.blocks, directory.counts, self._arena.bases, self._words
             )
             assert np.array_equal(
                 np.lexsort((patches, slides, keys)), np.arange(current.patches)
             ), "patches are not sorted by key, slide and patch"
             ends = np.cumsum(directory.counts)
-            assert np.array_equal(directory.first_keys, keys[ends - directory.counts])
+            begins = ends - directory.counts
+            assert np.array_equal(directory.first_keys, keys[begins])
+            is_other = np.diff(keys, prepend=-1) != 0
+            is_other[begins] = True
+            assert np.array_equal(changed, is_other), "a block's key changes are wrong"
             numbers = current.slide_numbers()
             assert len(numbers) == current.slides
             assert {*slides.tolist()} <= {*numbers.tolist()}

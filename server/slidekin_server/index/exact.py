@@ -182,7 +182,7 @@ def nearest(
         address = block_address(bases, blocks[place], words)
         ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
         most_leading = leading.max()
-        slides = slides_of(address)
+        slides = slides_of(address, words)
         for query in range(len(queries)):
             near = _compare(
                 address, counts[place], queries[query].ctypes.data, words, bounds[query],
@@ -195,7 +195,7 @@ def nearest(
                 bits = of_block[slot]
                 if bits > bounds[query] or (len(admitted) and not admitted[slides[slot]]):
                     continue
-                order = (np.int64(slides[slot]) << 32) | patches_of(address)[slot]
+                order = (np.int64(slides[slot]) << 32) | patches_of(address, words)[slot]
                 sizes[query] = _offer(
                     distances[query],
                     orders[query],
@@ -203,7 +203,7 @@ def nearest(
                     sizes[query],
                     bits,
                     order,
-                    keys_of(address)[slot],
+                    keys_of(address, words)[slot],
                 )
                 if sizes[query] == limit:
                     bounds[query] = min(max_distance, distances[query, 0])
@@ -261,8 +261,8 @@ def nearest_of_each_slide(
         address = block_address(bases, blocks[place], words)
         ahead = block_address(bases, blocks[min(place + 2, end - 1)], words)
         most_leading = leading.max()
-        slides = slides_of(address)
-        patches = patches_of(address)
+        slides = slides_of(address, words)
+        patches = patches_of(address, words)
         for query in range(len(queries)):
             near = _compare(
                 address, counts[place], queries[query].ctypes.data, words, bounds[query],

@@ -184,7 +184,7 @@ def guided_hits(
             last = first = _MAX_KEY
         elif (
             low_place < len(blocks)
-            and keys_of(block_address(bases, blocks[low_place], words))[low_slot] == seed
+            and keys_of(block_address(bases, blocks[low_place], words), words)[low_slot] == seed
         ):
             if seed < _MAX_KEY:
                 first = seed + 1

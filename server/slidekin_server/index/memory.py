@@ -2,10 +2,15 @@
 
 A block holds up to `BLOCK_PATCHES` patches, column by column:
 
+    changes   uint64 [WINDOWS], and room up to a cache line
+    textures  uint64 [words][BLOCK_PATCHES]
     keys      int64  [BLOCK_PATCHES]
     slides    int32  [BLOCK_PATCHES]
     patches   int32  [BLOCK_PATCHES]
-    textures  uint64 [words][BLOCK_PATCHES]
+
+A walk counts the keys that it passes. Which key follows which is of no importance for that, so it
+reads a bit per patch, ``changes``, instead of the keys: whether a patch has another key than the
+patch before it. The bits are side by side with the words of textures that a walk reads first.
 
 Textures are stored word by word: a cache line holds the same word of eight neighbours (a group),
 and one vector instruction compares it with the query's. This gives eight distances side by side,
@@ -44,10 +49,13 @@ WORD_BYTES: Final = 8 * BLOCK_PATCHES
 """Distance from one word of a texture to the next, in bytes."""
 FILL_PATCHES: Final = 104
 """Patches that bulk building puts into a block, so that the first additions need not split it."""
+WINDOW_PATCHES: Final = 64
+"""Patches per word, one bit each."""
+WINDOWS: Final = -(-BLOCK_PATCHES // WINDOW_PATCHES)
 SEGMENT_BLOCKS: Final = 2048
 _SEGMENT_SHIFT: Final = 11
 CACHE_LINE_BYTES: Final = 64
-"""Blocks begin at a cache line: a vector across two lines would take two reads."""
+"""Blocks and columns begin at a cache line: a vector across two lines would take two reads."""
 
 
 class Arena:
@@ -55,7 +63,7 @@ class Arena:
 
     def __init__(self, words: int) -> None:
         self.words = words
-        self.block_bytes = BLOCK_PATCHES * (16 + 8 * words)
+        self.block_bytes = CACHE_LINE_BYTES + BLOCK_PATCHES * (8 * words + 16)
         self.bases: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Addresses of the segments; replaced, never changed, when a segment is added."""
         self.written_for: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -97,37 +105,68 @@ class Arena:
 def block_address(bases: Int64s, block: int, words: int) -> int:
     """Return the address of a block."""
     within = block & (SEGMENT_BLOCKS - 1)
-    return int(bases[block >> _SEGMENT_SHIFT]) + within * (BLOCK_PATCHES * (16 + 8 * words))
+    size = CACHE_LINE_BYTES + BLOCK_PATCHES * (8 * words + 16)
+    return int(bases[block >> _SEGMENT_SHIFT]) + within * size
 
 
 @inlined
-def keys_of(address: int) -> Int64s:
-    """View the keys of the block at an address."""
-    return carray(pointer(address), (BLOCK_PATCHES,), np.int64)
+def changes_of(address: int) -> Words:
+    """View the bits of the block at an address that tell where a key begins.
 
-
-@inlined
-def slides_of(address: int) -> Int32s:
-    """View the slide numbers of the block at an address."""
-    return carray(pointer(address + 8 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
-
-
-@inlined
-def patches_of(address: int) -> Int32s:
-    """View the patch indices of the block at an address."""
-    return carray(pointer(address + 12 * BLOCK_PATCHES), (BLOCK_PATCHES,), np.int32)
+    Slot ``s`` has bit ``s % WINDOW_PATCHES`` of word ``s // WINDOW_PATCHES``. Slot 0 always has its
+    bit set; the bits of slots that hold no patch have no meaning.
+    """
+    return carray(pointer(address), (WINDOWS,), np.uint64)
 
 
 @inlined
 def textures_of(address: int, words: int) -> Words:
     """View the textures of the block at an address: [word, slot]."""
-    return carray(pointer(address + 16 * BLOCK_PATCHES), (words, BLOCK_PATCHES), np.uint64)
+    return carray(pointer(texture_at(address, 0)), (words, BLOCK_PATCHES), np.uint64)
 
 
 @inlined
 def texture_at(address: int, slot: int) -> int:
     """Return the address of a slot's first texture word; the next is `WORD_BYTES` further."""
-    return address + 16 * BLOCK_PATCHES + 8 * slot
+    return address + CACHE_LINE_BYTES + 8 * slot
+
+
+@inlined
+def texture_from(address: int, words: int) -> Words:
+    """View the texture whose first word is at an address."""
+    return carray(pointer(address), (words, BLOCK_PATCHES), np.uint64)[:, 0]
+
+
+@inlined
+def keys_of(address: int, words: int) -> Int64s:
+    """View the keys of the block at an address."""
+    return carray(pointer(texture_at(address, 0) + words * WORD_BYTES), (BLOCK_PATCHES,), np.int64)
+
+
+@inlined
+def slides_of(address: int, words: int) -> Int32s:
+    """View the slide numbers of the block at an address."""
+    begin = texture_at(address, 0) + (words + 1) * WORD_BYTES
+    return carray(pointer(begin), (BLOCK_PATCHES,), np.int32)
+
+
+@inlined
+def patches_of(address: int, words: int) -> Int32s:
+    """View the patch indices of the block at an address."""
+    begin = texture_at(address, 0) + (words + 1) * WORD_BYTES + 4 * BLOCK_PATCHES
+    return carray(pointer(begin), (BLOCK_PATCHES,), np.int32)
+
+
+@inlined
+def put_key(address: int, slot: int, words: int, key: int) -> None:
+    """Write the key of a slot, and whether it changes there. Slots are written in order."""
+    keys, changes = keys_of(address, words), changes_of(address)
+    window, bit = slot // WINDOW_PATCHES, np.uint64(1) << np.uint64(slot % WINDOW_PATCHES)
+    if slot % WINDOW_PATCHES == 0:
+        changes[window] = 0
+    if slot == 0 or keys[slot - 1] != key:
+        changes[window] |= bit
+    keys[slot] = key
 
 
 @inlined
@@ -141,9 +180,3 @@ def leading_words(words: int, bound: int) -> int:
     while leading < words and 32 * leading - 14 * math.sqrt(leading) <= bound:
         leading += 1
     return leading
-
-
-@inlined
-def texture_from(address: int, words: int) -> Words:
-    """View the texture whose first word is at an address."""
-    return carray(pointer(address), (words, BLOCK_PATCHES), np.uint64)[:, 0]

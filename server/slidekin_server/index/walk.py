@@ -3,7 +3,8 @@
 Patches are sorted in blocks, with their textures side by side: after one look-up a walk goes
 through block after block. It first compares the leading words of all textures that it may reach in
 a block; they reject most patches. Then it goes from one patch within the threshold to the next, and
-counts the keys between them as bits of a word.
+counts the keys between them as bits of a word. Keys themselves are read only where the walk enters
+and leaves a block, and of hits.
 """
 
 # Compiled functions branch where a call would cost or need a copy.
@@ -21,7 +22,6 @@ from slidekin_server.index.compiled import (
     Int64s,
     Words,
     add_distances,
-    changes,
     inlined,
     lowest_bit,
     part,
@@ -32,8 +32,11 @@ from slidekin_server.index.compiled import (
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     GROUP_PATCHES,
+    WINDOW_PATCHES,
+    WINDOWS,
     WORD_BYTES,
     block_address,
+    changes_of,
     keys_of,
     patches_of,
     slides_of,
@@ -41,9 +44,6 @@ from slidekin_server.index.memory import (
 )
 
 UP, DOWN = 1, -1
-_WINDOW_PATCHES = 64
-"""Patches per word, one bit each."""
-_WINDOWS = -(-BLOCK_PATCHES // _WINDOW_PATCHES)
 _FAR = 2**31 - 1
 _ALL = np.uint64(2**64 - 1)
 _ONE = np.uint64(1)
@@ -93,13 +93,21 @@ class Found(NamedTuple):
 @part
 def new_comparison() -> Comparison:
     """Allocate the arrays for comparing a block."""
-    return Comparison(np.empty(BLOCK_PATCHES, dtype=np.int32), np.empty(_WINDOWS, dtype=np.uint64))
+    return Comparison(np.empty(BLOCK_PATCHES, dtype=np.int32), np.empty(WINDOWS, dtype=np.uint64))
+
+
+@inlined
+def _ask_for_edges(address: int, begin: int, end: int, words: int) -> None:
+    """Prefetch what a walk reads of a block besides textures: key changes, first and last key."""
+    prefetch(address)
+    keys = keys_of(address, words).ctypes.data
+    prefetch(keys + 8 * begin)
+    prefetch(keys + 8 * (end - 1))
 
 
 @inlined
 def _ask_for_group(address: int, slot: int, leading: int) -> None:
-    """Prefetch the keys and leading words of the group that begins at a slot."""
-    prefetch(address + 8 * slot)
+    """Prefetch the leading words of the group that begins at a slot."""
     group = texture_at(address, slot)
     for word in range(leading):
         prefetch(group + word * WORD_BYTES)
@@ -107,12 +115,14 @@ def _ask_for_group(address: int, slot: int, leading: int) -> None:
 
 @part
 def ask_for(blocks: Blocks, place: int, begin: int, end: int, leading: int) -> None:
-    """Prefetch a block's keys and leading words, from slot ``begin`` to ``end``.
+    """Prefetch what a walk reads of every block that it passes, from slot ``begin`` to ``end``.
 
     Slots that the block does not have are left out.
     """
     address = block_address(blocks.bases, blocks.numbers[place], blocks.words)
     begin, end = max(begin, 0), min(end, blocks.counts[place])
+    if begin < end:
+        _ask_for_edges(address, begin, end, blocks.words)
     for slot in range(begin - begin % GROUP_PATCHES, end, GROUP_PATCHES):
         _ask_for_group(address, slot, leading)
 
@@ -140,6 +150,8 @@ def _compare(
     leading = question.leading
     distances[:] = 0
     near[:] = 0
+    if ahead_begin < ahead_end:
+        _ask_for_edges(ahead, ahead_begin, ahead_end, words)
     for slot in range(begin - begin % GROUP_PATCHES, end, GROUP_PATCHES):
         if ahead_begin < ahead_end:
             _ask_for_group(ahead, ahead_begin, leading)
@@ -150,21 +162,22 @@ def _compare(
             group, WORD_BYTES, question.texture, leading, out, question.threshold
         )
         if within:
-            near[slot // _WINDOW_PATCHES] |= within << np.uint64(slot % _WINDOW_PATCHES)
+            near[slot // WINDOW_PATCHES] |= within << np.uint64(slot % WINDOW_PATCHES)
             for word in range(leading, words):
                 prefetch(group + word * WORD_BYTES)
-            prefetch(slides_of(address).ctypes.data + 4 * slot)
-            prefetch(patches_of(address).ctypes.data + 4 * slot)
+            prefetch(keys_of(address, words).ctypes.data + 8 * slot)
+            prefetch(slides_of(address, words).ctypes.data + 4 * slot)
+            prefetch(patches_of(address, words).ctypes.data + 4 * slot)
     for slot in range(ahead_begin, ahead_end, GROUP_PATCHES):
         _ask_for_group(ahead, slot, leading)
     asked = question.texture + 8 * leading
-    for window in range(_WINDOWS):
+    for window in range(WINDOWS):
         undecided = near[window]
         near[window] = 0
         while undecided:
             lane = int(np.int64(lowest_bit(undecided)))
             lane -= lane % GROUP_PATCHES
-            slot = window * _WINDOW_PATCHES + lane
+            slot = window * WINDOW_PATCHES + lane
             rest = texture_at(address, slot) + leading * WORD_BYTES
             out = distances.ctypes.data + 4 * slot
             within = add_distances(
@@ -181,26 +194,15 @@ def _bits(begin: int, end: int) -> np.uint64:
 
 
 @inlined
-def _changed_keys(
-    keys: Int64s, first: int, low: int, high: int, direction: int, key: int
-) -> np.uint64:
-    """Return a bit for each slot that a walk reaches from another key.
-
-    The walk goes over slots ``low`` to ``high`` of the window that begins at slot ``first``, and
-    comes from ``key``. Bits below and above these slots have no meaning.
-    """
-    changed = np.uint64(0)
-    for slot in range(low - low % GROUP_PATCHES, high, GROUP_PATCHES):
-        found = changes(keys.ctypes.data + 8 * slot)
-        if slot > low:
-            found |= np.uint64(keys[slot] != keys[slot - 1])
-        changed |= found << np.uint64(slot - first)
-    nearest = low
+def _changed_keys(address: int, window: int, direction: int) -> np.uint64:
+    """Return a bit for each slot of a window that a walk reaches from another key."""
+    changes = changes_of(address)
+    changed: np.uint64 = changes[window]
     if direction == DOWN:
         changed >>= _ONE
-        nearest = high - 1
-    entered = _ONE << np.uint64(nearest - first)
-    return changed | entered if keys[nearest] != key else changed & ~entered
+        if window + 1 < WINDOWS:
+            changed |= changes[window + 1] << np.uint64(WINDOW_PATCHES - 1)
+    return changed
 
 
 @part
@@ -259,7 +261,7 @@ def walk(
                 slot = counts[place] - 1
             continue
         address = block_address(blocks.bases, blocks.numbers[place], words)
-        keys = keys_of(address)
+        keys = keys_of(address, words)
         # The slots that the remaining steps will reach, if keys repeat as they did so far.
         reach = steps * max(walked, 1) // max(first_steps - steps, 1)
         if direction == UP:
@@ -277,31 +279,35 @@ def walk(
                     ahead_begin = max(counts[after] - rest, 0)
                     ahead_begin -= ahead_begin % GROUP_PATCHES
                 ahead_end = min(ahead_begin + rest, counts[after])
+        if stop_key >= 0 and keys[begin] <= stop_key <= keys[end - 1]:
+            stopped = True
+            if direction == UP:
+                end = begin + int(np.searchsorted(keys[begin:end], stop_key))
+            else:
+                begin += int(np.searchsorted(keys[begin:end], stop_key, side="right"))
         _compare(address, begin, end, words, question, ahead, ahead_begin, ahead_end, comparison)
-        while begin < end and not stopped:
-            window = (begin if direction == UP else end - 1) // _WINDOW_PATCHES
-            first = window * _WINDOW_PATCHES
-            low, high = max(begin, first), min(end, first + _WINDOW_PATCHES)
+        if direction == UP:
+            entered, left = begin, end - 1
+        else:
+            entered, left = end - 1, begin
+        while begin < end:
+            window = (begin if direction == UP else end - 1) // WINDOW_PATCHES
+            first = window * WINDOW_PATCHES
+            low, high = max(begin, first), min(end, first + WINDOW_PATCHES)
             walked += high - low
             if direction == UP:
                 begin = high
             else:
                 end = low
-            if keys[low] <= stop_key <= keys[high - 1]:
-                stopped = True
-                if direction == UP:
-                    high = low + np.searchsorted(keys[low:high], stop_key)
-                else:
-                    low += np.searchsorted(keys[low:high], stop_key, side="right")
-                if low == high:
-                    break
             near = comparison.near[window]
             if len(question.admitted) == 0:
-                changed = _changed_keys(keys, first, low, high, direction, key)
-                key = keys[high - 1] if direction == UP else keys[low]
+                changed = _changed_keys(address, window, direction)
+                if low <= entered < high:
+                    bit = _ONE << np.uint64(entered - first)
+                    changed = changed | bit if keys[entered] != key else changed & ~bit
             else:
                 changed = np.uint64(0)
-                slides = slides_of(address)
+                slides = slides_of(address, words)
                 for turn in range(high - low):
                     slot = low + turn if direction == UP else high - 1 - turn
                     bit = _ONE << np.uint64(slot - first)
@@ -323,17 +329,19 @@ def walk(
                 if passed:
                     changed ^= passed
                     if best != _FAR:
-                        _write(found, size, best, best_address, best_slot)
+                        _write(found, size, best, best_address, best_slot, words)
                         size += 1
                         best = _FAR
                     steps -= int(np.int64(popcount(passed)))
                     if steps <= 0:
                         return size
                 if near:
-                    slot = first + (lane if direction == UP else _WINDOW_PATCHES - 1 - lane)
+                    slot = first + (lane if direction == UP else WINDOW_PATCHES - 1 - lane)
                     if comparison.distances[slot] < best + slack:
                         best, best_address, best_slot = comparison.distances[slot], address, slot
                     near &= near - _ONE
+        if len(question.admitted) == 0 and not stopped:
+            key = keys[left]
         slot = end if direction == UP else begin - 1
         if slot < 0 or slot == counts[place]:
             place += direction
@@ -342,14 +350,16 @@ def walk(
             elif place >= 0:
                 slot = counts[place] - 1
     if best != _FAR:
-        _write(found, size, best, best_address, best_slot)
+        _write(found, size, best, best_address, best_slot, words)
         size += 1
     return size
 
 
 @inlined
-def _write(found: Found, size: int, distance: int, address: int, slot: int) -> None:
-    found.keys[size] = keys_of(address)[slot]
+def _write(
+    found: Found, size: int, distance: int, address: int, slot: int, words: int
+) -> None:
+    found.keys[size] = keys_of(address, words)[slot]
     found.rows[size, 0] = distance
-    found.rows[size, 1] = slides_of(address)[slot]
-    found.rows[size, 2] = patches_of(address)[slot]
+    found.rows[size, 1] = slides_of(address, words)[slot]
+    found.rows[size, 2] = patches_of(address, words)[slot]

@@ -211,16 +211,17 @@ def guided_hits(
             successor_steps + 1, -1, _accepted_from(found.keys, size, first),
             comparison, found, size,
         )  # fmt: skip
-    return _sorted_by_distance(found.keys[:size], found.rows[:size], 64 * words)
+    furthest = min(threshold, 64 * words)
+    return _sorted_by_distance(found.keys[:size], found.rows[:size], furthest)
 
 
 @part
-def _sorted_by_distance(keys: Int64s, rows: Int64s, bits: int) -> Hits:
-    """Sort hits by distance, stably: a counting sort. O(hits + bits)."""
-    starts = np.zeros(bits + 2, dtype=np.int64)
+def _sorted_by_distance(keys: Int64s, rows: Int64s, furthest: int) -> Hits:
+    """Sort hits by distance, stably: a counting sort. O(hits + furthest)."""
+    starts = np.zeros(furthest + 2, dtype=np.int64)
     for hit in range(len(keys)):
         starts[rows[hit, 0] + 1] += 1
-    for distance in range(bits + 1):
+    for distance in range(furthest + 1):
         starts[distance + 1] += starts[distance]
     sorted_keys = np.empty(len(keys), dtype=np.int64)
     distances = np.empty(len(keys), dtype=np.int32)

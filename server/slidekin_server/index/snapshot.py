@@ -79,6 +79,7 @@ class IndexSnapshot:
         self._arena = arena  # keeps the memory behind the directory's addresses
         self._keys_of_slide = keys_of_slide
         self._words = texture_bits // 64
+        self._everything = _Selection(patches, slides, _NO_BITMAP, _NO_SKIP, _NO_SKIP, None)
         self._selections: WeakKeyDictionary[Admitted, _Selection] = WeakKeyDictionary()
 
     def guided(
@@ -215,7 +216,7 @@ class IndexSnapshot:
     def _select(self, admitted: Admitted | None) -> _Selection:
         """Decide how to apply a filter, once per filter and version."""
         if admitted is None:
-            return _Selection(self.patches, self.slides, _NO_BITMAP, _NO_SKIP, _NO_SKIP, None)
+            return self._everything
         with admitted.lock:
             selection = self._selections.get(admitted)
             if selection is None:

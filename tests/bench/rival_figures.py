@@ -23,7 +23,7 @@ ORACLE_MOST_PATCHES = 1_000_000
 """Ten million patches as Python objects would need more than 5 GiB."""
 _LIMIT = 100
 _READ_BYTES = 8 * leading_words(TEXTURE_BITS // 64, DEFAULT.hamming_threshold_bits)
-"""What the guided walk reads of every texture; of most it reads no more."""
+"""What the guided walk reads of every patch; of most it reads no more."""
 _AGAIN, _EVERY = 30, 10
 """Times that a query is repeated, of every tenth."""
 _ORACLE_QUERIES = 40
@@ -59,8 +59,7 @@ def guided(cohort: Cohort, snapshot: IndexSnapshot, queries: PatchCodes) -> None
         looked_at,
         "patches",
         patches=cohort.patches,
-        # Of each patch the key and what is compared first.
-        read_gb_per_s=round(looked_at * (8 + _READ_BYTES) / np.mean(own) / 1e6, 2),
+        read_gb_per_s=round(looked_at * _READ_BYTES / np.mean(own) / 1e6, 2),
     )
     say_guided("numpy searchsorted", each_ms(sorted_arrays.guided, asked), cohort.patches)
     del sorted_arrays

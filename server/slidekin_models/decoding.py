@@ -6,10 +6,13 @@ The bytes are not trusted: an image's header is checked before any pixel is deco
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from slidekin_models.errors import ImageRefusedError
@@ -24,7 +27,9 @@ MAX_PX = 4096
 """512 micrometres at 0.125 mpp, twice as fine as a 40x scan."""
 MAX_SCANS = 32
 """A progressive JPEG may have any number of scans over its pixels, at 33 bytes each."""
-_JPEG, _START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
+_JPEG = b"\xff\xd8"
+_START_OF_SCAN = re.compile(rb"\xff\xda")
+"""`bytes.count` takes three times as long where one of the two bytes is frequent."""
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("RGB", "RGBA", "L", "P", "1")
 
@@ -45,16 +50,15 @@ def decode_patch(data: bytes) -> NDArray[np.uint8]:
     if not data:
         msg = "no bytes"
         raise ImageRefusedError(msg)
-    scans = data.count(_START_OF_SCAN) if data.startswith(_JPEG) else 0
-    if scans > MAX_SCANS:
-        msg = f"{scans} scans; at most {MAX_SCANS} are taken"
+    if data.startswith(_JPEG) and any(islice(_START_OF_SCAN.finditer(data), MAX_SCANS, None)):
+        msg = f"more than {MAX_SCANS} scans; save it anew"
         raise ImageRefusedError(msg)
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             # Pillow's own warning about large images is less precise than the check of the size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             _check_header(image)
-            return _pixels(image)
+            return _pixels(image, data)
     except ImageRefusedError:
         raise
     except Image.DecompressionBombError:
@@ -84,14 +88,28 @@ def _check_header(image: Image.Image) -> None:
         raise ImageRefusedError(msg)
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode == "RGBA" or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        background = Image.new("RGBA", pixels.size, (255, 255, 255, 255))
-        rgb = Image.alpha_composite(background, pixels).convert("RGB")
+def _pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+    if image.format == "JPEG" and image.mode == "RGB":
+        pixels = _jpeg_pixels(data)
+        if pixels is not None and image.size == (PATCH_PX, PATCH_PX):
+            return pixels
+        rgb = image if pixels is None else Image.fromarray(pixels)
+    elif image.mode == "RGBA" or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        rgb = Image.alpha_composite(background, layer).convert("RGB")
     else:
         # Pillow would copy an image that is already RGB.
         rgb = image if image.mode == "RGB" else image.convert("RGB")
     if rgb.size != (PATCH_PX, PATCH_PX):
         rgb = rgb.resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC)
     return np.asarray(rgb, dtype=np.uint8)
+
+
+def _jpeg_pixels(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode to the same pixels as Pillow in less time; None where Pillow must decide."""
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError:  # damaged, however slightly: Pillow takes what can still be shown
+        return None
+    return pixels

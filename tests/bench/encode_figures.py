@@ -160,6 +160,9 @@ def _lone(bare: Bare, stack: Stack) -> None:
         asked = {
             ("bare", IN_TURN): lambda i: bare.in_turn(stack.patches.pixels[i % _PATCHES]),
             ("bare", AT_ONCE): lambda i: bare.at_once(stack.patches.pixels[i % _PATCHES]),
+            ("bare", "the JPEG decoded, then one network after the other"): (
+                lambda i: bare.in_turn(decode_patch(stack.patches.file("jpeg", i))[np.newaxis])
+            ),
             ("through Triton", "jpeg"): lambda i: stack.ask_triton(triton, "jpeg", i),
             ("through Triton", "raw"): lambda i: stack.ask_triton(triton, "raw", i),
             **{

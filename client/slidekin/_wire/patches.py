@@ -17,16 +17,13 @@ _FORMATS: Mapping[ImageFormat, common_pb2.ImageFormat.ValueType] = {
 
 def image_patch_message(patch: ImagePatch) -> common_pb2.Patch:
     """A patch to be encoded by the service."""
-    message = common_pb2.Patch(
-        x_px=patch.x_px,
-        y_px=patch.y_px,
-        image=common_pb2.Image(
-            format=chosen(_FORMATS, patch.format, "format"),
-            data=patch.data,
-            width_px=patch.width_px,
-            height_px=patch.height_px,
-        ),
-    )
+    message = common_pb2.Patch(x_px=patch.x_px, y_px=patch.y_px)
+    # Filled in place: a message that is given to another one is copied, its pixels several times.
+    image = message.image
+    image.format = chosen(_FORMATS, patch.format, "format")
+    image.data = patch.data
+    image.width_px = patch.width_px
+    image.height_px = patch.height_px
     if patch.thumbnail is not None:
         message.thumbnail.CopyFrom(jpeg_message(patch.thumbnail))
     return message

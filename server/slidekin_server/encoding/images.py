@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import io
+import re
 from dataclasses import dataclass
+from itertools import islice
 
 from PIL import Image
 
@@ -17,8 +19,9 @@ MIN_EDGE_PX, MAX_EDGE_PX = 64, 4096
 
 MAX_SCANS = 32
 """Most scans of a JPEG file. A progressive one, as programs write it, has ten."""
-_START_OF_SCAN = b"\xff\xda"
-"""Never occurs in compressed data; a thumbnail inside the file may add a few."""
+_START_OF_SCAN = re.compile(rb"\xff\xda")
+"""Never occurs in compressed data; a thumbnail inside the file may add a few. (`bytes.count` takes
+three times as long where one of the two bytes is frequent.)"""
 
 
 class ImageFormat(enum.Enum):
@@ -105,10 +108,9 @@ def check_image(image: PatchImage, limits: ImageLimits) -> None:
 
 def _check_scans(data: bytes) -> None:
     # A progressive file may have any number of scans over its pixels, at 33 bytes each.
-    scans = data.count(_START_OF_SCAN)
-    if scans > MAX_SCANS:
+    if any(islice(_START_OF_SCAN.finditer(data), MAX_SCANS, None)):
         raise ImageRefusedError(
-            f"the JPEG image has {scans} scans, at most {MAX_SCANS} are taken: save it anew"
+            f"the JPEG image has more than {MAX_SCANS} scans, which no program needs: save it anew"
         )
 
 

@@ -192,8 +192,9 @@ class Encoder:
             raise EncoderTimeoutError("the encoders were busy with others until the end") from None
         try:
             self._require_ready()  # the wait may have been long
-            # This copies the image: do it now, or every waiting image would be in memory twice.
-            request = await asyncio.to_thread(self._triton.request, image)
+            # This copies the image: do it now, or every waiting image would be in memory twice. A
+            # thread would gain nothing: a copy keeps the interpreter to itself.
+            request = self._triton.request(image)
         except BaseException:
             turn.give_back()
             raise
@@ -205,7 +206,7 @@ class Encoder:
                 answer = await asyncio.shield(task)
         except TimeoutError:
             raise EncoderTimeoutError("the encoders did not answer in the time given") from None
-        return await asyncio.to_thread(self._patch, answer)
+        return self._patch(answer)
 
     def _send(
         self, request: TritonRequest, wanted_s: float | None = None
@@ -259,7 +260,7 @@ class Encoder:
     async def _check(self) -> tuple[EncoderState, str]:
         """Check the canary, bypassing the queue: it must be answered even by busy encoders."""
         try:
-            request = await asyncio.to_thread(self._triton.request, self._canary.image)
+            request = self._triton.request(self._canary.image)
             answer = await asyncio.shield(self._send(request))
             self._runtimes = await self._triton.runtimes(timeout_s=self._timeout_s)
             wrong = await asyncio.to_thread(self._canary.mismatch, answer, self._runtimes)

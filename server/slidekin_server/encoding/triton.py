@@ -109,7 +109,7 @@ class TritonClient:
         )
 
     def request(self, image: PatchImage) -> TritonRequest:
-        """Make the request for a checked image. Copies the image: call from a thread."""
+        """Make the request for a checked image, which is copied."""
         if image.format is ImageFormat.RGB:
             pixels = np.frombuffer(image.data, np.uint8).reshape(1, PATCH_PX, PATCH_PX, 3)
             raw = InferInput("PIXELS", list(pixels.shape), "UINT8")

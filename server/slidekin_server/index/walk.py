@@ -356,9 +356,7 @@ def walk(
 
 
 @inlined
-def _write(
-    found: Found, size: int, distance: int, address: int, slot: int, words: int
-) -> None:
+def _write(found: Found, size: int, distance: int, address: int, slot: int, words: int) -> None:
     found.keys[size] = keys_of(address, words)[slot]
     found.rows[size, 0] = distance
     found.rows[size, 1] = slides_of(address, words)[slot]

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from slidekin_models.decoding import decode_patch
@@ -35,9 +36,47 @@ def test_a_png_comes_back_to_the_last_bit() -> None:
     np.testing.assert_array_equal(decode_patch(WHOLE), PIXELS)
 
 
-def test_a_jpeg_comes_back_as_pillow_decodes_it() -> None:
-    data = encoded(Image.fromarray(PIXELS), "JPEG", quality=90)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 95, "subsampling": "4:4:4"},
+        {"quality": 80, "subsampling": "4:2:2"},
+        {"quality": 30, "subsampling": "4:2:0"},
+        {"quality": 90, "progressive": True},
+        {"quality": 90, "restart_marker_rows": 4},
+        {"quality": 90, "keep_rgb": True},
+    ],
+    ids=lambda options: ", ".join(map(str, options.values())),
+)
+def test_a_jpeg_comes_back_as_pillow_decodes_it(options: dict[str, object]) -> None:
+    data = encoded(Image.fromarray(PIXELS), "JPEG", **options)
     np.testing.assert_array_equal(decode_patch(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_a_grey_jpeg_comes_back_as_pillow_decodes_it() -> None:
+    data = encoded(Image.fromarray(PIXELS).convert("L"), "JPEG")
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(decode_patch(data), expected)
+
+
+def test_a_jpeg_of_another_size_is_resized_bicubically() -> None:
+    data = encoded(Image.fromarray(golden_image(512)), "JPEG")
+    image = Image.open(io.BytesIO(data)).resize((1024, 1024), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(decode_patch(data), np.asarray(image))
+
+
+def test_of_a_jpeg_with_bytes_too_many_pillow_shows_what_it_can() -> None:
+    whole = encoded(Image.fromarray(PIXELS), "JPEG", quality=90)
+    data = whole[:-2] + bytes(100) + whole[-2:]
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(data)
+    np.testing.assert_array_equal(decode_patch(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_half_a_jpeg_is_refused() -> None:
+    whole = encoded(Image.fromarray(PIXELS), "JPEG")
+    with pytest.raises(ImageRefusedError, match="truncated or damaged"):
+        decode_patch(whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize("side_px", [64, 512, 2048])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.bench.cohort import TEXTURE_BITS, Cohort
 from tests.bench.first_touch import touch_ahead
 from tests.bench.lines import say
-from tests.bench.timing import each_ms, rss_bytes, spread, throughput
+from tests.bench.timing import each_ms, rss_bytes, spread, throughputs
 
 from slidekin_server.index import CollectionIndex, GuidedParameters, VebTree, warm_up
 from slidekin_server.index.blocks import listing, lower_bound
@@ -70,8 +70,7 @@ def guided(index: CollectionIndex, keys: NDArray[np.int64], textures: NDArray[np
     taken = each_ms(snapshot.guided, asked)
     more = {"hits_median": int(np.median(hits)), **spread(taken)}
     say("guided", float(np.median(taken)), "ms", patches=patches, **more)
-    for threads in (1, 2):
-        rate = throughput(snapshot.guided, asked, threads)
+    for threads, rate in throughputs(snapshot.guided, asked, (1, 2)).items():
         say("guided throughput", rate, "patches/s", patches=patches, threads=threads)
 
 

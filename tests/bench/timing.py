@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,23 +37,30 @@ def best_ms(call: Callable[[], Any], repeats: int = 3) -> float:
     return min(each_ms(call, [()] * repeats))
 
 
-def throughput(
-    call: Callable[..., Any], arguments: list[tuple[Any, ...]], threads: int, repeats: int = 5
-) -> float:
-    """Return calls a second by so many threads, the median of a few rounds."""
-    parts = [arguments[first::threads] for first in range(threads)]
+def throughputs(
+    call: Callable[..., Any],
+    arguments: list[tuple[Any, ...]],
+    threads: Sequence[int],
+    rounds: int = 9,
+) -> dict[int, float]:
+    """Return calls a second by numbers of threads, each the median of its rounds.
+
+    They take turns: what slows the machine down for a moment slows down all of them.
+    """
 
     def work(part: list[tuple[Any, ...]]) -> None:
         for values in part:
             call(*values)
 
-    rounds = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            list(pool.map(work, parts))
-            rounds.append(len(arguments) / (time.perf_counter() - begin))
-    return float(np.median(rounds))
+    rates: dict[int, list[float]] = {number: [] for number in threads}
+    with ThreadPoolExecutor(max(threads)) as pool:
+        for _ in range(rounds):
+            for number, found in rates.items():
+                parts = [arguments[first::number] for first in range(number)]
+                begin = time.perf_counter()
+                list(pool.map(work, parts))
+                found.append(len(arguments) / (time.perf_counter() - begin))
+    return {number: float(np.median(found)) for number, found in rates.items()}
 
 
 def rss_bytes(field: str = "VmRSS") -> int:

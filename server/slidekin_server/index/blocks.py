@@ -22,6 +22,7 @@ from slidekin_server.index.compiled import (
     Words,
     inlined,
     kernel,
+    part,
     prefetch,
 )
 from slidekin_server.index.memory import (
@@ -55,6 +56,45 @@ def lower_bound(
     keys = keys_of(block_address(bases, blocks[place], words), words)
     slot = np.searchsorted(keys[: counts[place]], key)
     return (int(place), int(slot)) if slot < counts[place] else (int(place + 1), 0)
+
+
+@part
+def lower_bounds(
+    first_keys: Int64s, blocks: Int32s, counts: Int32s, bases: Int64s, words: int, keys: Int64s
+) -> Int64s:
+    """Find the first patch whose key is >= each of several keys. O(keys * log n).
+
+    Step by step for all of them, so that their waits for memory overlap.
+
+    Returns:
+        Shape (keys, 2): place in the directory and slot, as `lower_bound` returns them.
+    """
+    found = np.zeros((len(keys), 2), dtype=np.int64)
+    if len(blocks) == 0:
+        return found
+    places = found[:, 0]
+    # The last block that begins before the key, by halving what it may be.
+    left = len(first_keys)
+    while left > 1:
+        half = left // 2
+        for entry in range(len(keys)):
+            middle = places[entry] + half
+            places[entry] = middle if first_keys[middle] < keys[entry] else places[entry]
+        left -= half
+    for entry in range(len(keys)):
+        own = keys_of(block_address(bases, blocks[places[entry]], words), words).ctypes.data
+        count = counts[places[entry]]
+        for quarter in range(1, 4):
+            prefetch(own + 2 * quarter * count)
+    for entry in range(len(keys)):
+        place = places[entry]
+        own_keys = keys_of(block_address(bases, blocks[place], words), words)
+        slot = np.searchsorted(own_keys[: counts[place]], keys[entry])
+        if slot == counts[place]:
+            places[entry] += 1
+        else:
+            found[entry, 1] = slot
+    return found
 
 
 @kernel

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slidekin_server.index.blocks import lower_bound
+from slidekin_server.index.blocks import lower_bound, lower_bounds
 from slidekin_server.index.compiled import (
     Bytes,
     Hits,
@@ -96,17 +96,19 @@ def _look_up_seeds(
         >= the seed, as place in the directory and slot.
     """
     starts = np.empty((2 * seeds, 3), dtype=np.int64)
-    size = len(first_keys)
     for turn in range(2 * seeds):
         offset = (turn % seeds) * spacing
-        seed = query_key - offset
+        starts[turn, 0] = query_key - offset
         if turn >= seeds:
-            seed = query_key + offset if query_key <= _MAX_KEY - offset else _BEYOND
-        place, slot = size, 0
-        if seed != _BEYOND:
-            place, slot = lower_bound(
-                first_keys, blocks.numbers, blocks.counts, blocks.bases, blocks.words, seed
-            )
+            starts[turn, 0] = query_key + offset if query_key <= _MAX_KEY - offset else _BEYOND
+    starts[:, 1:] = lower_bounds(
+        first_keys, blocks.numbers, blocks.counts, blocks.bases, blocks.words, starts[:, 0]
+    )
+    size = len(first_keys)
+    for turn in range(2 * seeds):
+        if starts[turn, 0] == _BEYOND:
+            starts[turn, 1], starts[turn, 2] = size, 0
+        place, slot = starts[turn, 1], starts[turn, 2]
         if place < size:
             first, last = slot - predecessor_steps, slot + successor_steps
             ask_for(blocks, place, first, last, leading)
@@ -115,7 +117,6 @@ def _look_up_seeds(
                 ask_for(blocks, place - 1, first + count, count, leading)
             if place + 1 < size:
                 ask_for(blocks, place + 1, 0, last - blocks.counts[place], leading)
-        starts[turn, 0], starts[turn, 1], starts[turn, 2] = seed, place, slot
     return starts
 
 

@@ -136,10 +136,11 @@ def limits(run: Run) -> str:
         )
         times = [f"{number(taken)} ms" if taken else "-" for taken in walks]
         read = f"{line['read_gb_per_s']} GB/s"
-        rows.append([f"{size:,}", number(line["value"]), read, scan, *times])
+        scattered = f"{line['scattered_line_ns']} ns" if "scattered_line_ns" in line else "-"
+        rows.append([f"{size:,}", number(line["value"]), read, scan, scattered, *times])
     head = [
         "patches", "patches looked at", "read by the walk", "read by faiss, scanning",
-        "a walk", "the same walk again, from the cache",
+        "a cache line from anywhere", "a walk", "the same walk again, from the cache",
     ]  # fmt: skip
     return table(head, rows)
 

@@ -12,6 +12,7 @@ from tests.bench.cohort import SLIDE_PATCHES, TEXTURE_BITS, Cohort
 from tests.bench.engine_figures import DEFAULT
 from tests.bench.lines import say
 from tests.bench.rivals import NumpyIndex, Rows, faiss_flat, oracle_of
+from tests.bench.scattered import line_ns
 from tests.bench.timing import best_ms, each_ms, spread
 from tests.oracle import bits_of
 
@@ -24,6 +25,8 @@ ORACLE_MOST_PATCHES = 1_000_000
 _LIMIT = 100
 _READ_BYTES = 8 * leading_words(TEXTURE_BITS // 64, DEFAULT.hamming_threshold_bits)
 """What the guided walk reads of every patch; of most it reads no more."""
+_PATCH_BYTES = TEXTURE_BITS // 8 + 16
+"""What the index holds of every patch."""
 _AGAIN, _EVERY = 30, 10
 """Times that a query is repeated, of every tenth."""
 _ORACLE_QUERIES = 40
@@ -60,6 +63,7 @@ def guided(cohort: Cohort, snapshot: IndexSnapshot, queries: PatchCodes) -> None
         "patches",
         patches=cohort.patches,
         read_gb_per_s=round(looked_at * _READ_BYTES / np.mean(own) / 1e6, 2),
+        scattered_line_ns=round(line_ns(_PATCH_BYTES * cohort.patches), 1),
     )
     say_guided("numpy searchsorted", each_ms(sorted_arrays.guided, asked), cohort.patches)
     del sorted_arrays

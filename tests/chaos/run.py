@@ -17,6 +17,8 @@ from tests.chaos.stack import Stack
 from tests.faults.history import History
 from tests.faults.model import GENERATION, Model
 
+from slidekin import SlidekinError
+
 _CALM_S = (2.0, 4.0)
 """Between two faults: at least, at most."""
 _RECOVERY_LIMIT_S = 90.0
@@ -118,6 +120,7 @@ class Run:
             outcome.violations += load.faults
             self._judge_calls()
             self._look_at_the_end(stack, look)
+            self._judge_log(stack)
         return outcome
 
     def _break_things(
@@ -179,7 +182,11 @@ class Run:
         )
         self.outcome.happened.append(happened)
         self._tell(describe(happened))
-        for violation in look.while_in_use():
+        try:
+            violations = look.while_in_use()
+        except SlidekinError as error:
+            violations = [f"not everything could be read: {error!r}"]
+        for violation in violations:
             self._violation(f"after {fault.name}: {violation}")
         for death in stack.died():
             self._violation(f"after {fault.name}: {death}")
@@ -227,6 +234,12 @@ class Run:
         for kind in (Kind.INGEST, Kind.DELETE, Kind.SEARCH):
             if not counts[kind]:
                 self._violation(f"no {kind} went well in the whole run")
+
+    def _judge_log(self, stack: Stack) -> None:
+        """No call may have met an error that nobody foresaw; the log says which one it was."""
+        for line in stack.service.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            if '"event": "incident"' in line:
+                self._violation(f"the service logged {line}")
 
     def _look_at_the_end(self, stack: Stack, look: Look) -> None:
         """Nothing is under way and the service is a new one: what is there now, is there."""

@@ -39,7 +39,6 @@ from slidekin_server.values import PatchCodes
 _log = get_logger(__name__)
 
 _PUBLISHED_WITHIN_S = 30.0
-_LOOK_AGAIN_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,8 +372,8 @@ class Archive:
     def stored(self, collection_id: str, slide_id: str) -> tuple[View, StoredSlide]:
         """Read a slide with its codes, and the version of the collection that they belong to.
 
-        When a collection gets another model, the new codes are on disk a moment before searches
-        see them. This method waits for that moment to pass.
+        A slide that is replaced, or gets the codes of another model, is on disk a moment before
+        searches see it. This method waits for that moment to pass.
 
         Raises:
             NotFoundError: There is no such collection or slide.
@@ -388,7 +387,9 @@ class Archive:
                 return view, stored
             if time.monotonic() > deadline:
                 raise slides_not_found((slide_name(collection_id, slide_id),))
-            time.sleep(_LOOK_AGAIN_S)
+            # Whoever wrote it holds this lock until searches see it.
+            with self._shelf.writing():
+                pass
 
     def pictures(
         self, collection_id: str, slide_id: str, *, patches: list[int], slide: bool, most_bytes: int

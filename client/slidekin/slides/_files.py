@@ -31,7 +31,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
         return _series_of_folder(path)
     if not path.is_file():
         raise SlideNotFoundError("there is no such file or folder: check the path", path=path)
-    if _begins(path, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC:
+    if is_dicom(path):
         series = _series_uid(path)
         others = [p for p in _dicom_files(path.parent) if p != path and _series_uid(p) == series]
         return (path, *others) if series else (path,)
@@ -43,10 +43,12 @@ def find_files(path: Path) -> tuple[Path, ...]:
 
 def begins_as_slide(path: Path) -> bool:
     """Whether the first bytes are those of a TIFF or DICOM file, whatever follows."""
-    return (
-        _begins(path, 0, 4) in _TIFF_MAGIC
-        or _begins(path, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC
-    )
+    return _begins(path, 0, 4) in _TIFF_MAGIC or is_dicom(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the first bytes are those of a DICOM file."""
+    return _begins(path, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC
 
 
 def digest_files(files: tuple[Path, ...]) -> str:
@@ -84,11 +86,7 @@ def _series_of_folder(folder: Path) -> tuple[Path, ...]:
 
 
 def _dicom_files(folder: Path) -> list[Path]:
-    return [
-        file
-        for file in sorted(folder.iterdir())
-        if file.is_file() and _begins(file, _DICOM_PREAMBLE, len(_DICOM_MAGIC)) == _DICOM_MAGIC
-    ]
+    return [file for file in sorted(folder.iterdir()) if file.is_file() and is_dicom(file)]
 
 
 def _series_uid(file: Path) -> str | None:

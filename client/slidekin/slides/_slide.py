@@ -12,7 +12,8 @@ import openslide
 from PIL import Image
 
 from slidekin._exceptions import NotASlideError, UnreadableSlideError
-from slidekin.slides._files import begins_as_slide, digest_files, find_files
+from slidekin.slides._files import begins_as_slide, digest_files, find_files, is_dicom
+from slidekin.slides._frames import has_misplaced_frames
 from slidekin.slides._geometry import Level
 from slidekin.slides._parallel import ordered_map
 from slidekin.slides._resolution import TARGET_MPP, MppSource, find_mpp
@@ -234,10 +235,13 @@ def open_slide(path: str | Path, *, mpp: float | None = None, slide_id: str | No
     path = Path(path)
     try:
         files = find_files(path)
+        misplaced = any(has_misplaced_frames(file) for file in files if is_dicom(file))
     except OSError as error:
         raise UnreadableSlideError(
             f"it cannot be opened ({error.strerror}): check its permissions", path=path
         ) from error
+    if misplaced:  # before OpenSlide, which would end the process
+        raise UnreadableSlideError(_damaged("a frame begins beyond its end"), path=path)
     handle = _open(path, files[0])
     try:
         resolution, source = find_mpp(handle.properties, mpp, path)
@@ -277,7 +281,7 @@ def _open(path: Path, file: Path) -> openslide.OpenSlide:
         ) from error
 
 
-def _damaged(error: Exception) -> str:
+def _damaged(error: Exception | str) -> str:
     return (
         f"its pixels cannot be read ({error}): the file is damaged or cut short; compare its "
         "size with the original and copy it again"

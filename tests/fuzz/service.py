@@ -185,8 +185,9 @@ class ServiceRun:
             self._found("service", f"crash: it ended with {code} when asked to")
         log = self._service.log.read_text(encoding="utf-8", errors="replace")
         for sign in ("Traceback", '"event": "incident"', "exception was never retrieved"):
-            if sign in log:
-                self._found("service", f"log: it holds {sign!r}: {self._service.log}")
+            line = next((line for line in log.splitlines() if sign in line), None)
+            if line is not None:
+                self._found("service", f"log: it holds {sign!r}: {line[:2000]}")
         self._service.start()
         with self._service.channel() as channel:
             acknowledged = self._ledger.collections

@@ -11,9 +11,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import ParamSpec, TypeVar, cast
 
+from slidekin_server.admission.errors import DrainingError
 from slidekin_server.admission.line import FairLine
 from slidekin_server.admission.ticket import Ticket, current_ticket
 from slidekin_server.telemetry import Metrics, Waiting
+
+_RETRY_S = 2.0
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -76,6 +79,7 @@ class FairPool:
         If the caller is cancelled, work that has not begun is dropped; begun work runs to its end.
 
         Raises:
+            DrainingError: The pool was closed.
             DeadlinePassedError: The call ended, or its deadline passed, before the work began.
         """
         ticket = current_ticket()
@@ -84,7 +88,8 @@ class FairPool:
         job = _Job(ticket, partial(context.run, partial(function, *args, **kwargs)), waiting)
         with self._changed:
             if self._closed:
-                raise RuntimeError(f"the {self._stage} threads have ended")
+                # The service has stopped waiting for its calls, and this one still goes on.
+                raise DrainingError(retry_after_s=_RETRY_S)
             place = self._line.join(ticket, job)
             waiting.begin()
             self._changed.notify()

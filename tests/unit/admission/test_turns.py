@@ -12,6 +12,7 @@ from tests.unit.server.waiting import until
 
 from slidekin_server.admission import (
     DeadlinePassedError,
+    DrainingError,
     FairPool,
     Reason,
     RefusedError,
@@ -263,7 +264,7 @@ def test_failures_come_back_and_a_closed_pool_takes_nothing(counted: Counted):
             await pool.run(fail)
         assert await pool.run(sum, [1, 2]) == 3
         pool.close()
-        with pytest.raises(RuntimeError, match="have ended"):
+        with pytest.raises(DrainingError, match="the service is stopping"):
             await pool.run(sum, [1])
 
     asyncio.run(run())

@@ -16,7 +16,8 @@ from tests.bench.lines import say
 from tests.bench.timing import each_ms, rss_bytes, spread, throughputs
 
 from slidekin_server.index import CollectionIndex, GuidedParameters, VebTree, warm_up
-from slidekin_server.index.blocks import listing, lower_bound
+from slidekin_server.index.blocks import listing
+from slidekin_server.index.places import lower_bound
 from slidekin_server.index.veb_nodes import successor
 
 DEFAULT = GuidedParameters(include_seed_key=True)

@@ -48,7 +48,9 @@ def has_misplaced_frames(file: Path) -> bool:
         table = stream.read(table_bytes)
         room = size - stream.tell() - _ITEM_HEAD_BYTES
     extended = header.get_item(_EXTENDED_OFFSETS).value if _EXTENDED_OFFSETS in header else b""
+    if not isinstance(extended, bytes):  # of another kind than the standard's: damaged
+        extended = b""
     return any(
         bool((np.frombuffer(held[: len(held) // width * width], f"<u{width}") > room).any())
-        for held, width in ((table, 4), (extended or b"", 8))
+        for held, width in ((table, 4), (extended, 8))
     )

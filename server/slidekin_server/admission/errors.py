@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 
 _LEAST_RETRY_S, _MOST_RETRY_S = 0.1, 30.0
+_DRAINING_RETRY_S = 2.0
 
 
 class Reason(enum.Enum):
@@ -48,12 +49,12 @@ class RefusedError(AdmissionError):
 class DrainingError(RefusedError):
     """The service is stopping."""
 
-    def __init__(self, *, retry_after_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__(
             Reason.DRAINING,
             "the service is stopping: nothing new is taken, and what has not been acknowledged "
             "should be sent again once it is back, or to another one",
-            retry_after_s=retry_after_s,
+            retry_after_s=_DRAINING_RETRY_S,
         )
 
 

@@ -17,7 +17,6 @@ from slidekin_server.telemetry import Metrics
 # a refused call costs almost nothing, one that is answered too late costs all its work.
 _SAFETY = 2.0
 _RETRY_S = 1.0
-_DRAINING_RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Gate:
 
     def _require_place(self, kind: Kind, ticket: Ticket, quota: Quota) -> None:
         if self._draining:
-            raise DrainingError(retry_after_s=_DRAINING_RETRY_S)
+            raise DrainingError
         caller = ticket.caller
         limit = quota.limit_in_the_way(caller.identity)
         if limit is not None:

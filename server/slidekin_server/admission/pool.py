@@ -16,8 +16,6 @@ from slidekin_server.admission.line import FairLine
 from slidekin_server.admission.ticket import Ticket, current_ticket
 from slidekin_server.telemetry import Metrics, Waiting
 
-_RETRY_S = 2.0
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -89,7 +87,7 @@ class FairPool:
         with self._changed:
             if self._closed:
                 # The service has stopped waiting for its calls, and this one still goes on.
-                raise DrainingError(retry_after_s=_RETRY_S)
+                raise DrainingError
             place = self._line.join(ticket, job)
             waiting.begin()
             self._changed.notify()

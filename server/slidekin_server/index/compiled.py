@@ -1,8 +1,8 @@
 """Building blocks of compiled code: decorators, array types, instructions that Numba lacks.
 
 Numba caches compiled functions in files. It recompiles a function if its own file changed, but not
-if a file that it calls into changed. After a change here, in ``memory`` or in ``walk``, delete
-``__pycache__``.
+if a file that it calls into changed. After a change here, in ``memory``, ``places`` or ``walk``,
+delete ``__pycache__``.
 """
 
 from __future__ import annotations

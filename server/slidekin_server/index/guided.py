@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from slidekin_server.index.blocks import lower_bound, lower_bounds
 from slidekin_server.index.compiled import (
     Bytes,
     Hits,
@@ -24,6 +23,7 @@ from slidekin_server.index.compiled import (
     part,
 )
 from slidekin_server.index.memory import block_address, keys_of, leading_words
+from slidekin_server.index.places import lower_bound, lower_bounds
 from slidekin_server.index.walk import (
     DOWN,
     UP,

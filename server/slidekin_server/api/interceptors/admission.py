@@ -14,7 +14,6 @@ from slidekin_server.callers import current_caller
 
 # Probes and tools must be answered however busy the service is.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
-_RETRY_S = 2.0
 
 
 class Admission:
@@ -79,4 +78,4 @@ class Admission:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise DrainingError(retry_after_s=_RETRY_S) from None
+            raise DrainingError from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -92,16 +93,22 @@ class Ledger:
             token = page.next_page_token
             if not token:
                 break
-        return {name: self._slides(calls, name) for name in names}
+        held = {name: self._slides(calls, name) for name in names}
+        return {name: slides for name, slides in held.items() if slides is not None}
 
-    def _slides(self, calls: Calls, parent: str) -> dict[str, bytes]:
+    def _slides(self, calls: Calls, parent: str) -> dict[str, bytes] | None:
+        """The slides of a collection; None where it is gone."""
         slides: dict[str, bytes] = {}
         token = ""
         while True:
-            page = calls.slides.ListSlides(
-                slides_pb2.ListSlidesRequest(parent=parent, page_size=100, page_token=token),
-                timeout=30,
-            )
+            page = None
+            with overtaken(grpc.StatusCode.NOT_FOUND):
+                page = calls.slides.ListSlides(
+                    slides_pb2.ListSlidesRequest(parent=parent, page_size=100, page_token=token),
+                    timeout=30,
+                )
+            if page is None:
+                return None
             slides |= {slide.name: _packed(slide) for slide in page.slides}
             token = page.next_page_token
             if not token:
@@ -137,9 +144,22 @@ class Ledger:
     def _reindexed(self, _request: Any, response: Any) -> None:
         name = response.collection.name
         kept = self.collections.get(name, {}).keys() - set(response.dropped_slides)
-        held = self._slides(Calls(self._channel), name)
+        held = self._slides(Calls(self._channel), name) or {}
         # Codes and number of patches change; which slides there are does not.
         self.collections[name] = {slide: held.get(slide, b"") for slide in kept}
+
+
+@contextlib.contextmanager
+def overtaken(code: grpc.StatusCode) -> Iterator[None]:
+    """Let a call of the fuzzer's own end with this code.
+
+    A call whose end nobody saw, a deletion say, may still be at work and come between two others.
+    """
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() is not code:
+            raise
 
 
 def _parent(slide: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from tests.fuzz.calls import Answer, Request, send
-from tests.fuzz.ledger import Ledger
+from tests.fuzz.ledger import Ledger, overtaken
 from tests.fuzz.messages import COLLECTIONS
 from tests.fuzz.oracle import faults
 from tests.fuzz.results import Finding, Result
@@ -164,9 +164,10 @@ class ServiceRun:
         calls = Calls(self._channel)
         wanted = {f"collections/{name}" for name in COLLECTIONS}
         for name in self._ledger.collections.keys() - wanted:
-            calls.collections.DeleteCollection(
-                collections_pb2.DeleteCollectionRequest(name=name, force=True), timeout=30
-            )
+            with overtaken(grpc.StatusCode.NOT_FOUND):
+                calls.collections.DeleteCollection(
+                    collections_pb2.DeleteCollectionRequest(name=name, force=True), timeout=30
+                )
         for name in wanted - self._ledger.collections.keys():
             self._create(name.partition("/")[2])
         self._ledger.read()
@@ -175,7 +176,8 @@ class ServiceRun:
         """A collection: of the model that is served, where one is."""
         calls = Calls(self._channel, name)
         served = {"model_fingerprint": "", "texture_bits": 0, "hamming_threshold_bits": 0}
-        calls.create(**({} if self._service.codes_only else served))
+        with overtaken(grpc.StatusCode.ALREADY_EXISTS):
+            calls.create(**({} if self._service.codes_only else served))
         return calls
 
     def _restart(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.fuzz.pictures import picture
 from tests.service_calls import Calls, Failure, patch_messages, random_codes
+from tests.service_process import ServiceProcess
 
 from slidekin.v1 import collections_pb2, common_pb2, search_pb2, slides_pb2
 from slidekin_server.values import PatchCodes
@@ -90,6 +91,27 @@ def test_a_stream_that_is_refused_while_it_is_answered_says_why(calls: Calls) ->
         with pytest.raises(grpc.RpcError) as caught:
             list(calls.searches.SearchSlide(iter(stream), timeout=5))
         assert Failure.of(caught.value).info.reason == "NO_ENCODER"
+
+
+def test_a_caller_who_leaves_amid_the_hits_is_no_incident(
+    service: ServiceProcess, calls: Calls
+) -> None:
+    codes = random_codes(1, 200)
+    calls.add("s", codes)
+    header = search_pb2.SearchSlideHeader(parent=calls.parent, model_fingerprint=calls.fingerprint)
+    stream = [search_pb2.SearchSlideRequest(header=header)] + [
+        search_pb2.SearchSlideRequest(patches=common_pb2.PatchBatch(patches=[patch]))
+        for patch in patch_messages(codes)
+    ]
+    seen = len(service.log.read_bytes())
+    for _ in range(100):
+        call = calls.searches.SearchSlide(iter(stream), timeout=20)
+        next(call)
+        call.cancel()
+    calls.get()
+    log = service.log.read_bytes()[seen:]
+    assert log.count(b'"code": "CANCELLED"') > 50
+    assert b'"event": "incident"' not in log
 
 
 def test_a_call_that_ends_without_its_request_is_refused(calls: Calls) -> None:

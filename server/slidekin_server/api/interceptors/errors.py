@@ -33,11 +33,14 @@ async def _answer(error: BaseException, context: Context) -> None:
     """End the call with the error's status; raises."""
     if isinstance(error, aio.AbortError | KeyboardInterrupt | SystemExit):
         raise error
+    task = asyncio.current_task()
+    cancelled = task is not None and task.cancelling() > 0
+    # aio.InternalError: a part of the work could not send any more; it may come to know before it
+    # is cancelled with the rest.
+    if cancelled and isinstance(error, asyncio.CancelledError | aio.InternalError):
+        # The call itself was cancelled: nobody waits for an answer.
+        raise error
     if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # The call itself was cancelled: nobody waits for an answer.
-            raise error
         # A cancelled part of the work. Raised on, it would leave the client waiting for ever.
         error = RuntimeError("part of the call's work was cancelled")
     status = status_of(error)

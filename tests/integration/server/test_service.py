@@ -189,30 +189,6 @@ def test_a_service_ends_with_its_parent(tmp_path: Path) -> None:
         assert service.process.wait(60) == 0
 
 
-def test_a_running_call_ends_before_the_service_does(tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path) as service, service.channel() as channel:
-        calls = Calls(channel)
-        calls.create()
-        header, *rest = calls.additions("a", random_codes(1))
-
-        def additions() -> object:
-            yield header
-            assert service.process is not None
-            service.process.send_signal(signal.SIGTERM)
-            watch = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(service="slidekin.v1.SlideService"), timeout=60
-            )
-            try:
-                for answer in watch:
-                    if answer.status == NOT_SERVING:
-                        break
-            except grpc.RpcError:
-                pass  # no new call is taken any more
-            yield from rest
-
-        assert calls.slides.AddSlide(additions(), timeout=60).slide.patch_count == 8
-
-
 def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -170,6 +170,7 @@ class Requests:
             parent=self._parent,
             options=search_pb2.SearchOptions(k=_K),
             model_fingerprint=self._site.fingerprint,
+            batch_hits=True,
         )
         yield search_pb2.SearchSlideRequest(header=header).SerializeToString()
         for batch in batches(patch_messages(codes), _PATCHES_A_MESSAGE):

@@ -273,7 +273,8 @@ class AsyncCaller:
             reader = _calls.SearchReader(collection, options, outgoing)
             try:
                 async for response in call:
-                    yield reader.read(response)
+                    for item in reader.read(response):
+                        yield item
             except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
                 raise self._translated(error, feed) from error
             finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from slidekin import _wire
 from slidekin._batching import in_batches
@@ -68,6 +68,7 @@ def search_messages(
             parent=collection_name(collection),
             options=_wire.options_message(options, collection=collection),
             model_fingerprint=model_fingerprint,
+            batch_hits=True,
         )
     )
     for batch in in_batches(check_size(patches, max_message_bytes)):
@@ -90,20 +91,28 @@ class SearchReader:
         self._hits: list[PatchHits] = []
         self._complete = False
 
-    def read(self, response: search_pb2.SearchSlideResponse) -> PatchHits | SearchResult:
-        """The hits of a patch, or at the end the result with all of them."""
-        if response.WhichOneof("payload") == "patch_hits":
-            hits = _wire.to_patch_hits(response.patch_hits)
-            self._hits.append(hits)
-            return hits
+    def read(self, response: search_pb2.SearchSlideResponse) -> list[PatchHits | SearchResult]:
+        """The hits of some patches, or at the end the result with all of them."""
+        match response.WhichOneof("payload"):
+            case "patch_hits_batch":
+                return self._read(response.patch_hits_batch.patch_hits)
+            case "patch_hits":  # of a service that knows of no batches
+                return self._read([response.patch_hits])
         self._complete = True
-        return _wire.to_result(
-            response.ranked_slides,
-            collection=self._collection,
-            options=self._options,
-            query=self._outgoing.query(),
-            patch_hits=self._hits,
-        )
+        return [
+            _wire.to_result(
+                response.ranked_slides,
+                collection=self._collection,
+                options=self._options,
+                query=self._outgoing.query(),
+                patch_hits=self._hits,
+            )
+        ]
+
+    def _read(self, messages: Iterable[search_pb2.PatchHits]) -> list[PatchHits | SearchResult]:
+        hits = [_wire.to_patch_hits(message) for message in messages]
+        self._hits += hits
+        return [*hits]
 
     def check_complete(self) -> None:
         """Raises where the stream ended well and without a result.

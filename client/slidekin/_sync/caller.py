@@ -266,7 +266,7 @@ class Caller:
             reader = _calls.SearchReader(collection, options, outgoing)
             try:
                 for response in call:
-                    yield reader.read(response)
+                    yield from reader.read(response)
             except grpc.RpcError as error:
                 raise self._translated(error, feed) from error
             finally:

@@ -338,6 +338,28 @@ class PatchHits(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class PatchHitsBatch(message.Message):
+    """The hits of query patches that were searched together."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PATCH_HITS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def patch_hits(self) -> containers.RepeatedCompositeFieldContainer[PatchHits]:
+        """One for each patch."""
+
+    def __init__(
+        self,
+        *,
+        patch_hits: abc.Iterable[PatchHits] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["patch_hits", b"patch_hits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Evidence(message.Message):
     """A pair of patches that look alike: why a slide was found."""
 
@@ -659,10 +681,15 @@ class SearchSlideHeader(message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     MODEL_FINGERPRINT_FIELD_NUMBER: builtins.int
+    BATCH_HITS_FIELD_NUMBER: builtins.int
     parent: builtins.str
     """The collection to search, `collections/{collection}`."""
     model_fingerprint: builtins.str
     """Fingerprint of the model that made the codes, where patches are codes. Ignored for images."""
+    batch_hits: builtins.bool
+    """Hits of patches that were searched together come in one message, a `PatchHitsBatch`: less work
+    at both ends. Unset: each patch's hits are a message, `patch_hits`.
+    """
     @builtins.property
     def options(self) -> SearchOptions:
         """What is wanted."""
@@ -673,10 +700,11 @@ class SearchSlideHeader(message.Message):
         parent: builtins.str = ...,
         options: SearchOptions | None = ...,
         model_fingerprint: builtins.str = ...,
+        batch_hits: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["model_fingerprint", b"model_fingerprint", "options", b"options", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["batch_hits", b"batch_hits", "model_fingerprint", b"model_fingerprint", "options", b"options", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -717,10 +745,15 @@ class SearchSlideResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     PATCH_HITS_FIELD_NUMBER: builtins.int
+    PATCH_HITS_BATCH_FIELD_NUMBER: builtins.int
     RANKED_SLIDES_FIELD_NUMBER: builtins.int
     @builtins.property
     def patch_hits(self) -> PatchHits:
         """Hits of one patch."""
+
+    @builtins.property
+    def patch_hits_batch(self) -> PatchHitsBatch:
+        """Hits of several patches, where the header asks for `batch_hits`."""
 
     @builtins.property
     def ranked_slides(self) -> RankedSlides:
@@ -730,13 +763,14 @@ class SearchSlideResponse(message.Message):
         self,
         *,
         patch_hits: PatchHits | None = ...,
+        patch_hits_batch: PatchHitsBatch | None = ...,
         ranked_slides: RankedSlides | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["patch_hits", b"patch_hits", "payload", b"payload", "ranked_slides", b"ranked_slides"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["patch_hits", b"patch_hits", "patch_hits_batch", b"patch_hits_batch", "payload", b"payload", "ranked_slides", b"ranked_slides"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["patch_hits", b"patch_hits", "payload", b"payload", "ranked_slides", b"ranked_slides"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["patch_hits", b"patch_hits", "patch_hits_batch", b"patch_hits_batch", "payload", b"payload", "ranked_slides", b"ranked_slides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = typing.Literal["patch_hits", "ranked_slides"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = typing.Literal["patch_hits", "patch_hits_batch", "ranked_slides"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

@@ -39,6 +39,8 @@ _SHORT_REASONS: Mapping[ShortReason, search_pb2.ShortReason.ValueType] = {
     ShortReason.DISTANT_HITS: search_pb2.SHORT_REASON_DISTANT_HITS,
     ShortReason.NO_LABELS: search_pb2.SHORT_REASON_NO_LABELS,
 }
+_HITS_BATCH_BYTES = 256 * 1024
+"""As much as flow control lets through at a time, so that a slow reader holds up little more."""
 _PICTURE_FORMATS: Mapping[PictureFormat, common_pb2.ImageFormat.ValueType] = {
     PictureFormat.JPEG: common_pb2.IMAGE_FORMAT_JPEG,
     PictureFormat.PNG: common_pb2.IMAGE_FORMAT_PNG,
@@ -129,6 +131,24 @@ def patch_hits(view: View, answer: PatchAnswer, *, most: int) -> search_pb2.Patc
     ):
         message.hits.append(_hit(view, number, patch, key, distance))
     return message
+
+
+def batched_hits(hits: Sequence[search_pb2.PatchHits]) -> list[search_pb2.SearchSlideResponse]:
+    """Return the hits of several patches in few messages.
+
+    A message costs the event loop about as much as three patches cost the threads that search
+    them.
+    """
+    responses: list[search_pb2.SearchSlideResponse] = []
+    room = 0
+    for one in hits:
+        size = one.ByteSize()
+        if size > room or not responses:
+            responses.append(search_pb2.SearchSlideResponse())
+            room = _HITS_BATCH_BYTES
+        responses[-1].patch_hits_batch.patch_hits.append(one)
+        room -= size
+    return responses
 
 
 def ranked_slides(

@@ -73,6 +73,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
         def make(answers: Sequence[PatchAnswer]) -> list[search_pb2.SearchSlideResponse]:
             hits = self._bags(view, answers, options, together=False)
+            if header.batch_hits:
+                return messages.batched_hits(hits)
             return [search_pb2.SearchSlideResponse(patch_hits=one) for one in hits]
 
         async def emit(responses: Sequence[search_pb2.SearchSlideResponse]) -> None:

@@ -382,6 +382,21 @@ def test_searching_what_is_not_there_is_refused(calls: Calls, empty: Calls) -> N
     assert failure.resource.resource_name == calls.name("missing")
 
 
+def test_hits_come_in_batches_where_the_caller_asks_for_them(calls: Calls) -> None:
+    fill(calls)
+    query = random_codes(1, 200)
+    one_by_one = calls.search(query).bags
+    header, *rest = calls.questions(query)
+    header.header.batch_hits = True
+    *batched, ranked = calls.searches.SearchSlide(iter([header, *rest]), timeout=60)
+    assert ranked.WhichOneof("payload") == "ranked_slides"
+    assert {answer.WhichOneof("payload") for answer in batched} == {"patch_hits_batch"}
+    assert len(batched) < 200 / 4
+    bags = [bag for answer in batched for bag in answer.patch_hits_batch.patch_hits]
+    assert {bag.query_patch_index: bag for bag in bags} == one_by_one
+    assert len(bags) == len(one_by_one) == 200
+
+
 def test_a_caller_who_reads_late_gets_everything(calls: Calls) -> None:
     fill(calls)
     query = random_codes(1, 200)

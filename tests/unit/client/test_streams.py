@@ -75,6 +75,27 @@ def test_hits_come_back_while_patches_are_still_made():
     assert result.query.positions == tuple((x, 0) for x in range(5))
 
 
+def test_hits_in_batches_are_told_one_by_one():
+    def in_one_batch(requests: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
+        header, *rest = requests
+        assert header.header.batch_hits
+        patches = sum(len(request.patches.patches) for request in rest)
+        hits = [search_pb2.PatchHits(query_patch_index=index) for index in range(patches)]
+        batch = search_pb2.PatchHitsBatch(patch_hits=hits)
+        yield search_pb2.SearchSlideResponse(patch_hits_batch=batch)
+        ranked = search_pb2.RankedSlides(query_patch_count=patches)
+        yield search_pb2.SearchSlideResponse(ranked_slides=ranked)
+
+    told: list[int] = []
+    with serving(Recorder(SearchSlide=in_one_batch)) as target, Client(target) as client:
+        result = client.search_images(
+            _images(3),
+            collection="a",
+            on_patch_hits=lambda hits: told.append(hits.query_patch_index),
+        )
+    assert told == [0, 1, 2] == [hits.query_patch_index for hits in result.patch_hits]
+
+
 def test_a_stream_hands_out_hits_then_the_result():
     with serving(Recorder(SearchSlide=_hits_for_each)) as target, Client(target) as client:
         items = list(client.stream_search(_images(3), collection="a"))

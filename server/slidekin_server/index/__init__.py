@@ -1,7 +1,7 @@
 """The index engine: keys, textures and owners of a collection's patches, and searches in them.
 
-Modules, from the bottom up: ``compiled`` (building blocks of compiled code), ``memory`` (blocks of
-patches in segments), ``places`` (finding a key), ``blocks`` (rewriting the directory), ``walk``
+Modules, from the bottom up: ``instructions`` (that Numba lacks), ``memory`` (blocks of patches in
+segments), ``places`` (finding a key), ``blocks`` (rewriting the directory), ``walk``
 (one walk of the guided search), ``guided`` and ``exact`` (the two searches), ``directory`` (the
 parts of a version), ``scan`` (the exact search on threads), ``snapshot`` (one version),
 ``versions`` (freeing what no version needs), ``bulk`` (building), ``engine`` (online changes),

@@ -14,16 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from slidekin_server.index.compiled import (
-    Bytes,
-    Columns,
-    Int32s,
-    Int64s,
-    Words,
-    inlined,
-    kernel,
-    prefetch,
-)
+from slidekin_server.compiled import Bytes, Int32s, Int64s, Words, inlined, kernel
+from slidekin_server.index.instructions import prefetch
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
@@ -39,7 +31,7 @@ from slidekin_server.index.memory import (
     texture_from,
     textures_of,
 )
-from slidekin_server.index.places import block_holding
+from slidekin_server.index.places import Columns, block_holding
 
 _PREFETCH_AHEAD: Final = 24
 """Number of patches by which prefetching scattered textures runs ahead of copying them."""

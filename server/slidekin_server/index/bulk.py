@@ -19,17 +19,9 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from slidekin_server.index.compiled import (
-    Columns,
-    Int32s,
-    Int64s,
-    Words,
-    inlined,
-    kernel,
-    pointer,
-    prefetch,
-)
+from slidekin_server.compiled import Int32s, Int64s, Words, inlined, kernel
 from slidekin_server.index.errors import SlideExistsError
+from slidekin_server.index.instructions import pointer, prefetch
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     FILL_PATCHES,
@@ -42,6 +34,7 @@ from slidekin_server.index.memory import (
     textures_of,
 )
 from slidekin_server.index.parameters import check_codes
+from slidekin_server.index.places import Columns
 from slidekin_server.values import PatchCodes
 
 _CHUNK_PATCHES: Final = 2**15

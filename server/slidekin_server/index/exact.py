@@ -16,17 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from slidekin_server.index.compiled import (
-    Bytes,
-    Int32s,
-    Int64s,
-    Words,
-    add_distances,
-    inlined,
-    kernel,
-    part,
-    prefetch,
-)
+from slidekin_server.compiled import Bytes, Int32s, Int64s, Words, inlined, kernel, part
+from slidekin_server.index.instructions import add_distances, prefetch
 from slidekin_server.index.memory import (
     BLOCK_PATCHES,
     GROUP_PATCHES,

@@ -10,18 +10,11 @@ bounds the work, whatever the size of the index.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
-from slidekin_server.index.compiled import (
-    Bytes,
-    Hits,
-    Int32s,
-    Int64s,
-    Words,
-    inlined,
-    kernel,
-    part,
-)
+from slidekin_server.compiled import Bytes, Int32s, Int64s, Words, inlined, kernel, part
 from slidekin_server.index.memory import block_address, keys_of, leading_words
 from slidekin_server.index.places import lower_bound, lower_bounds
 from slidekin_server.index.walk import (
@@ -35,6 +28,8 @@ from slidekin_server.index.walk import (
     walk,
 )
 
+Hits: TypeAlias = tuple[Int64s, Int32s, Int64s, Int32s]
+"""Hits: keys, distances, slides, patch indices."""
 _MAX_KEY = 2**63 - 1
 _BEYOND = -(2**63)
 """Value of a seed that is greater than any possible key."""

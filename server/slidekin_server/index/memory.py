@@ -31,13 +31,8 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from slidekin_server.index.compiled import (
-    Int32s,
-    Int64s,
-    Words,
-    inlined,
-    pointer,
-)
+from slidekin_server.compiled import Int32s, Int64s, Words, inlined
+from slidekin_server.index.instructions import pointer
 
 BLOCK_PATCHES: Final = 120
 """Large enough for a long sequential read, small enough that copying one on a write is cheap. A

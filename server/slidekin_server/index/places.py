@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
-from slidekin_server.index.compiled import Int32s, Int64s, kernel, part, prefetch
+from slidekin_server.compiled import Int32s, Int64s, kernel, part
+from slidekin_server.index.instructions import prefetch
 from slidekin_server.index.memory import block_address, keys_of, patches_of, slides_of
+
+Columns: TypeAlias = tuple[Int64s, Int32s, Int32s]
+"""A directory: first keys, block numbers and counts."""
 
 
 @kernel

@@ -21,16 +21,8 @@ from typing import Final
 
 import numpy as np
 
-from slidekin_server.index.compiled import (
-    Int64s,
-    Words,
-    highest_bit,
-    inlined,
-    kernel,
-    lowest_bit,
-    part,
-    popcount,
-)
+from slidekin_server.compiled import Int64s, Words, inlined, kernel, part
+from slidekin_server.index.instructions import highest_bit, lowest_bit, popcount
 
 STEPS: Final = 4
 """Trees on one path: over 64, 32, 16 and 8 bits."""

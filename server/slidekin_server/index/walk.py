@@ -16,15 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slidekin_server.index.compiled import (
-    Bytes,
-    Int32s,
-    Int64s,
-    Words,
+from slidekin_server.compiled import Bytes, Int32s, Int64s, Words, inlined, part
+from slidekin_server.index.instructions import (
     add_distances,
-    inlined,
     lowest_bit,
-    part,
     popcount,
     prefetch,
     reversed_bits,

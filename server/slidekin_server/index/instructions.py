@@ -1,49 +1,15 @@
-"""Building blocks of compiled code: decorators, array types, instructions that Numba lacks.
-
-Numba caches compiled functions in files. It recompiles a function if its own file changed, but not
-if a file that it calls into changed. After a change here, in ``memory``, ``places`` or ``walk``,
-delete ``__pycache__``.
-"""
+"""Instructions that Numba lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
-
-Bytes: TypeAlias = NDArray[np.uint8]
-Int32s: TypeAlias = NDArray[np.int32]
-Int64s: TypeAlias = NDArray[np.int64]
-Words: TypeAlias = NDArray[np.uint64]
-
-Columns: TypeAlias = tuple[Int64s, Int32s, Int32s]
-"""A directory: first keys, block numbers and counts."""
-Hits: TypeAlias = tuple[Int64s, Int32s, Int64s, Int32s]
-"""Hits: keys, distances, slides, patch indices."""
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def kernel(function: _Function) -> _Function:
-    """Compile a function that Python calls; it releases the GIL and is cached between runs."""
-    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
-
-
-def part(function: _Function) -> _Function:
-    """Compile a function that kernels call."""
-    return cast(_Function, numba.njit(nogil=True)(function))
-
-
-def inlined(function: _Function) -> _Function:
-    """Compile a function that is inlined into each kernel that calls it."""
-    return cast(_Function, numba.njit(inline="always")(function))
 
 
 def _instruction(result: types.Type, emit: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Any:  # noqa: ANN401 - numba's own protocol

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from slidekin_server import storage
+from slidekin_server import index, ranking, storage
 from slidekin_server.archive.collection import Collection, View
 from slidekin_server.archive.errors import (
     AlreadyExistsError,
@@ -20,7 +20,6 @@ from slidekin_server.archive.names import collection_name, slide_name
 from slidekin_server.archive.sameness import has_same_details, is_same_slide, slide_exists
 from slidekin_server.archive.shelf import Shelf
 from slidekin_server.failpoints import Failpoint, failpoint
-from slidekin_server.index import warm_up
 from slidekin_server.storage import (
     NO_PICTURES,
     CollectionRecord,
@@ -83,7 +82,8 @@ class Archive:
                 out of the index, reported to the operator, and refused by name.
         """
         records = self._store.list_collections()
-        warm_up()
+        index.warm_up()
+        ranking.warm_up()
         with ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
             loaded = list(zip(records, pool.map(self._build, records), strict=True))
         drafts = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slidekin_server.ranking.labels import SlideLabels
-from slidekin_server.ranking.ranking import collect_evidence, rank
+from slidekin_server.ranking.ranking import rank
 from slidekin_server.ranking.values import (
     EmptiedBy,
     EvidencePair,
@@ -11,6 +11,7 @@ from slidekin_server.ranking.values import (
     Ranking,
     RankingMethod,
 )
+from slidekin_server.ranking.warm import warm_up
 
 __all__ = [
     "EmptiedBy",
@@ -19,6 +20,6 @@ __all__ = [
     "Ranking",
     "RankingMethod",
     "SlideLabels",
-    "collect_evidence",
     "rank",
+    "warm_up",
 ]

@@ -15,12 +15,12 @@ comparable between queries, and high only if much of the query is found again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from slidekin_server.values import Bag
+from slidekin_server.ranking.hits import Hits
+from slidekin_server.ranking.kernels import score_slides
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +36,22 @@ class Scored:
     """The query patch of that hit."""
 
 
-def rank_label_free(bags: Sequence[Bag], texture_bits: int) -> list[Scored]:
-    """Score all slides in the bags, best first.
+def rank_label_free(hits: Hits, texture_bits: int, *, limit: int) -> list[Scored]:
+    """Score all slides that were hit; return the best, best first.
 
-    Equal scores are ordered by distance, then by slide number. O(hits log hits).
+    Equal scores are ordered by distance, then by slide number. O(n + slides log slides).
 
     Args:
-        bags: By query patch; empty ones count as patches without a neighbour.
+        hits: Of all query patches; empty bags count as patches without a neighbour.
         texture_bits: Width of the textures.
+        limit: Most slides to return.
     """
-    scores: dict[int, float] = {}
-    best: dict[int, tuple[float, int, int]] = {}
-    for number, bag in enumerate(bags):
-        _, first_at = np.unique(bag.slides, return_index=True)
-        first_at.sort()
-        distances = bag.distances[first_at]
-        nearer = np.searchsorted(distances, distances, side="left")
-        shares = np.maximum(0.0, 1 - 2 * distances / texture_bits) / (1 + nearer)
-        for slide, share, distance in zip(
-            bag.slides[first_at].tolist(), shares.tolist(), distances.tolist(), strict=True
-        ):
-            scores[slide] = scores.get(slide, 0.0) + share
-            if slide not in best or (-share, distance) < best[slide][:2]:
-                best[slide] = (-share, distance, number)
-    scored = [
-        Scored(slide, score / len(bags), best[slide][1], best[slide][2])
-        for slide, score in scores.items()
+    slides, sums, best = score_slides(
+        hits.begins, hits.slides, hits.distances, hits.slide_bound, texture_bits
+    )
+    scores = sums / max(hits.bag_count, 1)
+    distances, bags = hits.distances[best], hits.bag_of(best)
+    return [
+        Scored(int(slides[row]), float(scores[row]), int(distances[row]), int(bags[row]))
+        for row in np.lexsort((slides, distances, -scores))[:limit]
     ]
-    return sorted(scored, key=lambda entry: (-entry.score, entry.distance_bits, entry.slide))

@@ -30,8 +30,9 @@ class SlideLabels:
             dict(zip(names, weights.tolist(), strict=True))
         )
         """w(l) by label."""
+        self.weights_by_id = weights
+        """w(l) by position in ``names``."""
         self._ids = ids
-        self._weights = weights
 
     @classmethod
     def of(cls, labels: Mapping[int, str | None], *, weight_scale: float = 10.0) -> SlideLabels:
@@ -77,7 +78,3 @@ class SlideLabels:
         ids = np.full(len(slides), -1, dtype=np.int32)
         ids[known] = self._ids[slides[known]]
         return ids
-
-    def weights_of(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return w(l) by position in ``names``."""
-        return self._weights[ids]

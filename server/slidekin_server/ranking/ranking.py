@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from slidekin_server.ranking.hits import Hits
 from slidekin_server.ranking.label_free import rank_label_free
 from slidekin_server.ranking.labels import SlideLabels
 from slidekin_server.ranking.uncertainty import UncertaintyRanking, rank_by_uncertainty
@@ -48,14 +49,15 @@ def rank(
         if value < least:
             msg = f"{name}: must be at least {least}, not {value}"
             raise ValueError(msg)
-    unlabelled = sum(int(np.count_nonzero(labels.ids(bag.slides) < 0)) for bag in bags)
+    hits = Hits.of(bags)
+    unlabelled = int(np.count_nonzero(labels.ids(hits.slides) < 0))
     if method is RankingMethod.LABEL_FREE:
         by_uncertainty = UncertaintyRanking()
     elif method is RankingMethod.AUTO and unlabelled:
         by_uncertainty = UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS)
         method = RankingMethod.LABEL_FREE
     else:
-        by_uncertainty = rank_by_uncertainty(bags, labels, limit=k)
+        by_uncertainty = rank_by_uncertainty(hits, labels, limit=k)
         method = RankingMethod.UNCERTAINTY
         if fall_back and not by_uncertainty.listings:
             method = RankingMethod.LABEL_FREE
@@ -85,9 +87,9 @@ def rank(
                 query_patch=scored.query_patch,
                 evidence=(),
             )
-            for scored in rank_label_free(bags, texture_bits)[:k]
+            for scored in rank_label_free(hits, texture_bits, limit=k)
         ]
-    evidence = collect_evidence(bags, [entry.slide for entry in slides], evidence_limit)
+    evidence = _evidence(bags, hits, [entry.slide for entry in slides], evidence_limit)
     return Ranking(
         slides=tuple(
             replace(entry, evidence=pairs) for entry, pairs in zip(slides, evidence, strict=True)
@@ -102,37 +104,31 @@ def rank(
     )
 
 
-def collect_evidence(
-    bags: Sequence[Bag], slides: Sequence[int], limit: int
+def _evidence(
+    bags: Sequence[Bag], hits: Hits, slides: Sequence[int], limit: int
 ) -> list[tuple[EvidencePair, ...]]:
     """Collect each slide's nearest pairs over all bags.
 
     Args:
         bags: By query patch.
+        hits: Of the bags.
         slides: Slide numbers.
         limit: Most pairs of a slide.
 
     Returns:
         By position in ``slides``: pairs by distance, then query patch, then order in the bag.
     """
-    if not bags:
-        return [() for _ in slides]
-    lengths = [len(bag) for bag in bags]
-    owners = np.concatenate([bag.slides for bag in bags])
-    distances = np.concatenate([bag.distances for bag in bags])
-    queries = np.repeat(np.arange(len(bags)), lengths)
-    begins = np.cumsum(lengths) - lengths
 
     def pairs(slide: int) -> Iterator[EvidencePair]:
-        hits = np.flatnonzero(owners == slide)
-        for hit in hits[np.argsort(distances[hits], kind="stable")][:limit].tolist():
-            query = int(queries[hit])
-            bag, place = bags[query], hit - begins[query]
+        places = np.flatnonzero(hits.slides == slide)
+        nearest = places[np.argsort(hits.distances[places], kind="stable")][:limit]
+        for place, query in zip(nearest.tolist(), hits.bag_of(nearest).tolist(), strict=True):
+            bag, hit = bags[query], place - int(hits.begins[query])
             yield EvidencePair(
                 query_patch=query,
-                patch=int(bag.patches[place]),
-                key=int(bag.keys[place]),
-                distance_bits=int(bag.distances[place]),
+                patch=int(bag.patches[hit]),
+                key=int(bag.keys[hit]),
+                distance_bits=int(bag.distances[hit]),
             )
 
     return [tuple(pairs(slide)) for slide in slides]

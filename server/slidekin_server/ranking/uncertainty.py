@@ -6,16 +6,16 @@ published program to the last bit: floating-point sums are taken in its order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slidekin_server.ranking.hits import Hits
+from slidekin_server.ranking.kernels import first_near_hits, label_shares, mean_of_first
 from slidekin_server.ranking.labels import SlideLabels
 from slidekin_server.ranking.values import EmptiedBy
-from slidekin_server.values import Bag
 
 FIRST_HITS: Final = 5
 """Number of a bag's nearest hits whose mean distance tells how good the bag is."""
@@ -49,29 +49,11 @@ class UncertaintyRanking:
     threshold: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Labelled:
-    """A bag without its unlabelled hits."""
-
-    distances: NDArray[np.int32]
-    slides: NDArray[np.int64]
-    probabilities: dict[int, float]
-    """By label id, in order of first appearance."""
-    entropy: float
-    first_hits: float
-    """Mean distance of the first hits."""
-
-    def __len__(self) -> int:
-        return len(self.distances)
-
-
-def rank_by_uncertainty(
-    bags: Sequence[Bag], labels: SlideLabels, *, limit: int
-) -> UncertaintyRanking:
+def rank_by_uncertainty(hits: Hits, labels: SlideLabels, *, limit: int) -> UncertaintyRanking:
     """Rank slides; hits on slides without a label are left out.
 
     Args:
-        bags: By query patch, including empty ones.
+        hits: Of all query patches.
         labels: Labels and weights of the database's slides.
         limit: Most slides to list. >= 1.
 
@@ -79,110 +61,112 @@ def rank_by_uncertainty(
         The listed slides, best first, with the intermediate results up to the step that emptied
         the list, if one did.
     """
-    labelled = {}
-    for number, bag in enumerate(bags):
-        ids = labels.ids(bag.slides)
-        known = ids >= 0
-        if known.any():
-            labelled[number] = _label(bag.distances[known], bag.slides[known], ids[known], labels)
-    if not labelled:
-        any_hit = any(len(bag) for bag in bags)
-        return UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS if any_hit else EmptiedBy.NO_HITS)
-    entropies = {number: bag.entropy for number, bag in labelled.items()}
+    if not len(hits):
+        return UncertaintyRanking(emptied_by=EmptiedBy.NO_HITS)
+    ids = labels.ids(hits.slides)
+    known = ids >= 0
+    if not known.any():
+        return UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS)
+    if not known.all():
+        hits, ids = hits.only(known), ids[known]
+    shares = _Shares(*label_shares(hits.begins, ids, labels.weights_by_id))
+    entropy = shares.entropies(hits.bag_count)
+    found = np.flatnonzero(hits.lengths)
+    entropies = dict(zip(found.tolist(), entropy[found].tolist(), strict=True))
 
-    usual = _of_usual_length(labelled)
-    if not usual:
+    usual = found[_is_usual(hits.lengths[found])]
+    if not len(usual):
         return UncertaintyRanking(emptied_by=EmptiedBy.CLEANING, entropies=entropies)
-    threshold = float(np.mean([labelled[number].first_hits for number in usual]))
-    kept = [
-        number
-        for number in sorted(usual, key=entropies.__getitem__)
-        if labelled[number].first_hits <= threshold
-    ]
-    removed = _contradicting(kept[:VOTING_BAGS], labelled)
-    listings, emptied_by = _list(kept, removed, labelled, threshold, limit)
-    return UncertaintyRanking(listings, emptied_by, entropies, kept, sorted(removed), threshold)
+    first_hits = mean_of_first(hits.begins, hits.distances, FIRST_HITS)
+    threshold = float(np.mean(first_hits[usual]))
+    usual = usual[np.argsort(entropy[usual], kind="stable")]
+    kept = usual[first_hits[usual] <= threshold]
+    removed = _contradicting([shares.of(bag) for bag in kept[:VOTING_BAGS].tolist()])
+    removed_bags = [int(kept[voter]) for voter in removed]
+    listings, emptied_by = _list(hits, kept, removed_bags, entropy, threshold, limit)
+    return UncertaintyRanking(
+        listings, emptied_by, entropies, kept.tolist(), sorted(removed_bags), threshold
+    )
 
 
-def _label(
-    distances: NDArray[np.int32],
-    slides: NDArray[np.int64],
-    ids: NDArray[np.int32],
-    labels: SlideLabels,
-) -> _Labelled:
-    # bincount adds in the order of the hits, as a loop would: sums are equal to the last bit.
-    shares = labels.weights_of(ids) * (1 / np.arange(1, len(ids) + 1))
-    masses = np.bincount(ids, weights=shares)
-    first_at = np.empty(len(masses), dtype=np.int64)
-    # Written from the last hit to the first, so that the first appearance of each label remains.
-    first_at[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
-    present = np.flatnonzero(np.bincount(ids))
-    by_appearance = present[np.argsort(first_at[present])].tolist()
-    total = 0.0
-    for label in by_appearance:
-        total += float(masses[label])
-    probabilities = {label: float(masses[label]) / total for label in by_appearance}
-    entropy = 0.0
-    for probability in probabilities.values():
-        entropy -= probability * float(np.log2(probability))
-    first_hits = float(np.mean(distances[:FIRST_HITS]))
-    return _Labelled(distances, slides, probabilities, entropy, first_hits)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shares:
+    """How much of each bag is of which label; see ``label_shares``."""
+
+    bags: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float64]
+
+    def entropies(self, bag_count: int) -> NDArray[np.float64]:
+        """Return each bag's entropy in bits, shape (bag_count,); 0 for an empty bag."""
+        # bincount adds row by row, as a loop would: sums are equal to the last bit.
+        terms = self.shares * np.log2(self.shares)
+        sums = np.bincount(self.bags, weights=terms, minlength=bag_count).astype(np.float64)
+        return 0.0 - sums  # -sums would be -0.0 for a bag of one label
+
+    def of(self, bag: int) -> dict[int, float]:
+        """Return one bag's shares by label, in order of first appearance."""
+        rows = slice(*np.searchsorted(self.bags, (bag, bag + 1)))
+        return dict(zip(self.labels[rows].tolist(), self.shares[rows].tolist(), strict=True))
 
 
-def _of_usual_length(bags: dict[int, _Labelled]) -> list[int]:
-    lengths = [len(bag) for bag in bags.values()]
-    if len(set(lengths)) <= USUAL_LENGTHS:
-        return list(bags)
+def _is_usual(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if len(np.unique(lengths)) <= USUAL_LENGTHS:
+        return np.ones(len(lengths), dtype=np.bool_)
     low, high = np.percentile(lengths, LENGTH_PERCENTILES)
-    return [number for number, bag in bags.items() if low < len(bag) < high]
+    usual: NDArray[np.bool_] = (low < lengths) & (lengths < high)
+    return usual
 
 
-def _contradicting(voters: list[int], bags: dict[int, _Labelled]) -> set[int]:
+def _contradicting(voters: list[dict[int, float]]) -> list[int]:
     """Return the voters whose own most probable label is not the one that all elect together.
 
     If that would be all of them, the label with the next most votes is used.
+
+    Args:
+        voters: Their labels' shares.
     """
     votes: dict[int, float] = {}
-    for number in voters:
-        for label, probability in bags[number].probabilities.items():
-            votes[label] = votes.get(label, 0.0) + probability
-    contradicting: set[int] = set()
+    for shares in voters:
+        for label, share in shares.items():
+            votes[label] = votes.get(label, 0.0) + share
+    contradicting: list[int] = []
     for elected in sorted(votes, key=lambda label: -votes[label]):
-        contradicting = set()
-        for number in voters:
-            probabilities = bags[number].probabilities
-            if max(probabilities, key=probabilities.__getitem__) != elected:
-                contradicting.add(number)
+        contradicting = [
+            voter
+            for voter, shares in enumerate(voters)
+            if max(shares, key=shares.__getitem__) != elected
+        ]
         if len(contradicting) < len(voters):
             break
     return contradicting
 
 
-def _list(
-    kept: list[int], removed: set[int], bags: dict[int, _Labelled], threshold: float, limit: int
+def _list(  # noqa: PLR0917  intermediate results, one by one
+    hits: Hits,
+    kept: NDArray[np.int64],
+    removed: list[int],
+    entropy: NDArray[np.float64],
+    threshold: float,
+    limit: int,
 ) -> tuple[list[Listing], EmptiedBy]:
     """List each slide by the first bag with a near enough hit on it; removed bags are left out."""
-    if not kept:
+    if not len(kept):
         return [], EmptiedBy.CLEANING
-    # Columns of all near enough hits, bag after bag: a query of 60 patches has tens of thousands,
-    # and only ``limit`` of them become objects.
-    slides = np.concatenate([bags[number].slides for number in kept])
-    distances = np.concatenate([bags[number].distances for number in kept])
-    lengths = [len(bags[number]) for number in kept]
-    numbers = np.repeat(kept, lengths)
-    entropies = np.repeat([bags[number].entropy for number in kept], lengths)
-    near = (entropies == 0) | (distances <= threshold)
-    slides, distances = slides[near], distances[near]
-    numbers, entropies = numbers[near], entropies[near]
-    first = np.sort(np.unique(slides, return_index=True)[1])
+    # Bags of one label count whatever the distance.
+    furthest = np.where(entropy[kept] == 0, np.inf, threshold)
+    first = first_near_hits(
+        hits.begins, hits.slides, hits.distances, hits.slide_bound, kept, furthest
+    )
     if not len(first):
         return [], EmptiedBy.DISTANCE_FILTER
-    first = first[~np.isin(numbers[first], list(removed))]
+    first = first[~np.isin(hits.bag_of(first), removed)]
     if not len(first):
         return [], EmptiedBy.PREDICTION_FILTER
-    order = first[np.lexsort((distances[first], entropies[first]))][:limit]
+    bags = hits.bag_of(first)
+    order = np.lexsort((hits.distances[first], entropy[bags]))[:limit]
     listings = [
-        Listing(int(slides[hit]), int(distances[hit]), float(entropies[hit]), int(numbers[hit]))
-        for hit in order
+        Listing(int(hits.slides[hit]), int(hits.distances[hit]), float(entropy[bag]), int(bag))
+        for hit, bag in zip(first[order], bags[order], strict=True)
     ]
     return listings, EmptiedBy.NONE

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from slidekin_server.ranking import (
     EmptiedBy,
     EvidencePair,
     RankingMethod,
     SlideLabels,
-    collect_evidence,
+    kernels,
     rank,
+    warm_up,
 )
 from slidekin_server.values import Bag, SearchMode
 
@@ -69,6 +72,34 @@ def _label_free(bags: list[Bag], k: int = 5) -> dict[int, float]:
     return {entry.slide: entry.score or 0.0 for entry in ranking.slides}
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 90)), max_size=25)))
+def test_the_scores_are_the_sums_of_what_each_slides_nearest_patches_say(
+    hits: list[list[tuple[int, int]]],
+) -> None:
+    ordered = [sorted(own, key=lambda hit: hit[1]) for own in hits]
+    sums: dict[int, float] = {}
+    nearest: dict[int, tuple[float, int, int]] = {}
+    for query, own in enumerate(ordered):
+        distances = dict(reversed(own))
+        for slide, _ in own:
+            if slide not in distances:
+                continue
+            distance = distances.pop(slide)
+            ahead = {other for other, nearer in own if nearer < distance}
+            share = max(0.0, 1 - 2 * distance / BITS) / (1 + len(ahead))
+            sums[slide] = sums.get(slide, 0.0) + share
+            nearest[slide] = min(nearest.get(slide, (1.0, 0, 0)), (-share, distance, query))
+    expected = [(slide, total / len(hits), *nearest[slide][1:]) for slide, total in sums.items()]
+    expected.sort(key=lambda row: (-row[1], row[2], row[0]))
+    bags = [make_bag(own) for own in ordered]
+    ranking = rank(bags, LABELS, k=10, texture_bits=BITS, method=RankingMethod.LABEL_FREE)
+    assert [
+        (entry.slide, entry.score, entry.distance_bits, entry.query_patch)
+        for entry in ranking.slides
+    ] == expected
+
+
 def test_a_slide_found_again_in_every_patch_scores_one() -> None:
     assert _label_free([make_bag([(7, 0)])] * 4) == {7: 1.0}
 
@@ -110,7 +141,27 @@ def test_the_evidence_is_the_nearest_pairs_of_each_slide() -> None:
 
 
 def test_evidence_may_be_left_out() -> None:
-    assert collect_evidence([make_bag([(1, 3)])], [1], 0) == [()]
+    ranking = rank([make_bag([(1, 3)])], LABELS, k=1, texture_bits=BITS, evidence_limit=0)
+    assert [entry.evidence for entry in ranking.slides] == [()]
+
+
+def test_after_the_warm_up_nothing_is_left_to_compile() -> None:
+    warm_up()
+    for method in RankingMethod:
+        rank(
+            [make_bag([(0, 1), (3, 2)]), make_bag([])],
+            LABELS,
+            k=5,
+            texture_bits=BITS,
+            method=method,
+        )
+    compiled = [
+        kernels.label_shares,
+        kernels.mean_of_first,
+        kernels.first_near_hits,
+        kernels.score_slides,
+    ]
+    assert [len(kernel.signatures) for kernel in compiled] == [1] * len(compiled)  # type: ignore[attr-defined]
 
 
 def test_labels_weigh_by_how_rare_they_are() -> None:

@@ -73,6 +73,27 @@ def test_it_equals_the_oracle(
     assert (ranking.emptied_by is EmptiedBy.NONE) == bool(ranking.slides)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(HITS, max_size=12),
+    st.lists(st.sampled_from(["LUAD", "LUSC", None]), min_size=10, max_size=10),
+)
+def test_unlabelled_hits_count_as_if_they_were_not_there(
+    hits: list[list[tuple[int, int]]], names: list[str | None]
+) -> None:
+    labels = SlideLabels.of(dict(enumerate(names)))
+    ranking = by_uncertainty([make_bag(own) for own in hits], labels)
+    labelled = [[hit for hit in own if names[hit[0]]] for own in hits]
+    expected = by_uncertainty([make_bag(own) for own in labelled], labels)
+    for name in ("entropies", "kept", "removed", "hamming_threshold_bits"):
+        assert getattr(ranking, name) == getattr(expected, name)
+    found, wanted = (
+        [(entry.slide, entry.distance_bits, entry.query_patch) for entry in one.slides]
+        for one in (ranking, expected)
+    )
+    assert found == wanted
+
+
 LABELS = SlideLabels.of({0: "A", 1: "B", 2: "A", 3: None, 4: ""})
 
 

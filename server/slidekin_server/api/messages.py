@@ -129,7 +129,7 @@ def patch_hits(view: View, answer: PatchAnswer, *, most: int) -> search_pb2.Patc
         bag.distances[:most].tolist(),
         strict=True,
     ):
-        message.hits.append(_hit(view, number, patch, key, distance))
+        _fill_hit(message.hits.add(), view, number, patch, key, distance)
     return message
 
 
@@ -211,22 +211,18 @@ def ranked_slide(answer: SlideAnswer, rank: int, listed: Listed) -> search_pb2.R
     )
     for pair in ranked.evidence:
         query = answer.patches[pair.query_patch].patch
-        message.evidence.add(
-            query_patch_index=pair.query_patch,
-            query_x_px=query.x_px,
-            query_y_px=query.y_px,
-            hit=_hit(view, ranked.slide, pair.patch, pair.key, pair.distance_bits),
+        evidence = message.evidence.add(
+            query_patch_index=pair.query_patch, query_x_px=query.x_px, query_y_px=query.y_px
         )
+        _fill_hit(evidence.hit, view, ranked.slide, pair.patch, pair.key, pair.distance_bits)
     return message
 
 
-def _hit(view: View, number: int, patch: int, key: int, distance_bits: int) -> search_pb2.Hit:
-    x_px, y_px = view.facts.xy_px(number)[patch].tolist()
-    return search_pb2.Hit(
-        slide=view.slide_name(number),
-        patch_index=patch,
-        x_px=x_px,
-        y_px=y_px,
-        key=key,
-        hamming_distance_bits=distance_bits,
-    )
+def _fill_hit(  # noqa: PLR0917  called for every hit: keywords would cost
+    message: search_pb2.Hit, view: View, number: int, patch: int, key: int, distance_bits: int
+) -> None:
+    message.slide = view.slide_name(number)
+    message.patch_index = patch
+    message.x_px, message.y_px = view.facts.xy_px(number)[patch].tolist()
+    message.key = key
+    message.hamming_distance_bits = distance_bits

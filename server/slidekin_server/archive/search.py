@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -277,10 +278,10 @@ class _Query:
         with traced(Stage.SEARCH.value, patches=len(patches), mode=self._options.mode.value):
             answers, seconds, made = await self._workers.search(work)
         self._search_s += seconds
-        for answer in answers:
-            self._answers[answer.patch.index] = answer
-            self._metrics.patches_searched.labels(answer.bag.mode.value).inc()
-            self._metrics.observe_stage(Stage.SEARCH, seconds / len(answers))
+        self._answers |= {answer.patch.index: answer for answer in answers}
+        for mode, count in Counter(answer.bag.mode for answer in answers).items():
+            self._metrics.patches_searched.labels(mode.value).inc(count)
+        self._metrics.observe_stage(Stage.SEARCH, seconds / len(answers), times=len(answers))
         return made
 
     def _bags(self, patches: Sequence[CodedPatch]) -> list[Bag]:

@@ -187,9 +187,11 @@ class Metrics:
         self.disk_free.set_function(disk(lambda state: state.f_bavail * state.f_frsize))
         self.disk_size.set_function(disk(lambda state: state.f_blocks * state.f_frsize))
 
-    def observe_stage(self, stage: Stage, seconds: float) -> None:
-        """Record the time that a stage took."""
-        self.stage_seconds.labels(stage.value).observe(seconds)
+    def observe_stage(self, stage: Stage, seconds: float, *, times: int = 1) -> None:
+        """Record the time that a stage took, as often as it was done."""
+        histogram = self.stage_seconds.labels(stage.value)
+        for _ in range(times):
+            histogram.observe(seconds)
 
     def waiting(self, stage: str, urgency: str) -> Waiting:
         """Return a measurement of a wait for a turn."""

@@ -82,17 +82,19 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                 for response in responses:
                     await self._patience.write(context, response)
 
+        def finish(answer: SlideAnswer) -> search_pb2.SearchSlideResponse:
+            return search_pb2.SearchSlideResponse(ranked_slides=self._ranked(answer, options))
+
         await self._patience.begin(context)
-        answer = await self._searcher.slides(
+        response = await self._searcher.slides(
             view,
             options,
             batches(stream, PatchReader(self._limits), self._metrics),
             self._source(view, header.model_fingerprint, options, context),
             make=make,
             emit=emit,
+            finish=finish,
         )
-        ranked = await self._ranked(answer, options)
-        response = search_pb2.SearchSlideResponse(ranked_slides=ranked)
         await self._patience.write(context, response)
 
     async def SearchStoredSlide(  # noqa: N802
@@ -104,16 +106,17 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         collection, slide = slide_ids("name", request.name)
         note(slide=slide)
         options = self._read(self._archive.view(collection), request.options)
-        answer = await self._searcher.stored_slide(collection, slide, options)
-        note(patches=len(answer.patches), index_version=answer.view.version)
-        return self._fitting(
-            search_pb2.SearchStoredSlideResponse(
-                ranked_slides=await self._ranked(answer, options),
-                patch_hits=await self._workers.search(
-                    self._bags, answer.view, answer.patches, options, together=True
-                ),
+
+        def finish(answer: SlideAnswer) -> search_pb2.SearchStoredSlideResponse:
+            hits = self._bags(answer.view, answer.patches, options, together=True)
+            return search_pb2.SearchStoredSlideResponse(
+                ranked_slides=self._ranked(answer, options), patch_hits=hits
             )
-        )
+
+        response = await self._searcher.stored_slide(collection, slide, options, finish=finish)
+        ranked = response.ranked_slides
+        note(patches=ranked.query_patch_count, index_version=ranked.index_version)
+        return self._fitting(response)
 
     async def SearchPatches(  # noqa: N802
         self, request: search_pb2.SearchPatchesRequest, context: ServicerContext[Any, Any]
@@ -162,23 +165,21 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         )
         return self._made(hits, together=together)
 
-    async def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
-        """Return the ranking as a message, made in a thread.
+    def _ranked(self, answer: SlideAnswer, options: QueryOptions) -> search_pb2.RankedSlides:
+        """Return the ranking as a message. Runs in a thread: there may be much evidence.
 
         Raises:
             InvalidRequestError: It is more than a message takes.
         """
-        random_weights = self._random_weights(answer.view)
         slides = (
             messages.ranked_slide(answer, rank, listed)
             for rank, listed in enumerate(answer.ranked.slides, start=1)
         )
-
-        def make() -> search_pb2.RankedSlides:
-            made = self._made(slides, together=True)
-            return messages.ranked_slides(answer, options, made, random_weights=random_weights)
-
-        return self._fitting(await self._workers.search(make))
+        made = self._made(slides, together=True)
+        random_weights = self._random_weights(answer.view)
+        return self._fitting(
+            messages.ranked_slides(answer, options, made, random_weights=random_weights)
+        )
 
     def _made(self, parts: Iterable[_M], *, together: bool) -> list[_M]:
         """Return messages as they are made, as long as they fit.

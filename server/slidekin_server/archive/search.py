@@ -23,6 +23,7 @@ from slidekin_server.telemetry import Metrics, Stage, traced
 from slidekin_server.values import Bag, SearchMode
 
 _T = TypeVar("_T")
+_F = TypeVar("_F")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +94,8 @@ class Searcher:
         *,
         make: Callable[[Sequence[PatchAnswer]], _T],
         emit: Callable[[_T], Awaitable[None]],
-    ) -> SlideAnswer:
+        finish: Callable[[SlideAnswer], _F],
+    ) -> _F:
         """Find slides similar to the one that is streamed in.
 
         Args:
@@ -104,6 +106,7 @@ class Searcher:
             make: Turns the answers of patches into what ``emit`` gets, in the thread that
                 searched them.
             emit: Called as soon as patches were searched, in any order.
+            finish: Turns the answer into what is returned, in the thread that ranked it.
 
         Raises:
             ArchiveError: The query or one of its patches was refused.
@@ -111,12 +114,23 @@ class Searcher:
         """
         query = await self._begin(view, options)
         await query.run(self._pipeline, batches, source, make=make, emit=emit)
-        return await query.rank()
+        return await query.rank(finish)
 
     async def stored_slide(
-        self, collection_id: str, slide_id: str, options: QueryOptions
-    ) -> SlideAnswer:
+        self,
+        collection_id: str,
+        slide_id: str,
+        options: QueryOptions,
+        *,
+        finish: Callable[[SlideAnswer], _F],
+    ) -> _F:
         """Find slides similar to one in the collection, which is itself left out.
+
+        Args:
+            collection_id: The collection.
+            slide_id: The slide.
+            options: The search's options.
+            finish: As in ``slides``.
 
         Raises:
             NotLoadedError, NotFoundError: The collection or the slide is not available.
@@ -127,7 +141,7 @@ class Searcher:
         options = replace(options, filter=replace(options.filter, exclude_slide_ids=left_out))
         query = await self._begin(view, options)
         await query.search_all(list(unstack(stored.codes)))
-        return await query.rank()
+        return await query.rank(finish)
 
     async def patches(
         self, view: View, options: QueryOptions, patches: Sequence[Patch], source: PatchSource
@@ -231,17 +245,19 @@ class _Query:
         """Return the answers so far, by index of their patches."""
         return [self._answers[index] for index in sorted(self._answers)]
 
-    async def rank(self) -> SlideAnswer:
-        """Rank the slides that were hit."""
+    async def rank(self, finish: Callable[[SlideAnswer], _F]) -> _F:
+        """Rank the slides that were hit, and return what ``finish`` makes of the answer."""
         answers = self.answers()
         if not answers:
             raise InvalidArgumentError(
                 "patches", "the query has none; there is nothing to look for", reason="EMPTY_QUERY"
             )
-        started = time.perf_counter()
-        with self._metrics.stage(Stage.RANK), traced(Stage.RANK.value, patches=len(answers)):
-            ranked = await self._workers.search(
-                lambda: rank_slides(
+
+        def work() -> tuple[SlideAnswer, _F]:
+            # In one call: every trip to a thread is another wait for a turn.
+            started = time.perf_counter()
+            with self._metrics.stage(Stage.RANK):
+                ranked = rank_slides(
                     self._view,
                     [answer.bag for answer in answers],
                     stack([answer.patch for answer in answers]),
@@ -250,17 +266,21 @@ class _Query:
                     threshold_bits=self._threshold_bits,
                     scan_threads=self._settings.scan_threads,
                 )
+            ended = time.perf_counter()
+            timings = Timings(
+                total_s=ended - self._started,
+                encode_s=self._encode_s,
+                search_s=self._search_s,
+                rank_s=ended - started,
             )
-        ended = time.perf_counter()
-        short = len(ranked.slides) < self._options.k
+            answer = SlideAnswer(self._view, ranked, tuple(answers), timings)
+            return answer, finish(answer)
+
+        with traced(Stage.RANK.value, patches=len(answers)):
+            answer, finished = await self._workers.search(work)
+        short = len(answer.ranked.slides) < self._options.k
         self._metrics.searches.labels(self._options.mode.value, str(short).lower()).inc()
-        timings = Timings(
-            total_s=ended - self._started,
-            encode_s=self._encode_s,
-            search_s=self._search_s,
-            rank_s=ended - started,
-        )
-        return SlideAnswer(self._view, ranked, tuple(answers), timings)
+        return finished
 
     async def _search(
         self, patches: Sequence[CodedPatch], make: Callable[[Sequence[PatchAnswer]], _T]
@@ -268,7 +288,6 @@ class _Query:
         """Search patches, and return what ``make`` makes of their answers."""
 
         def work() -> tuple[list[PatchAnswer], float, _T]:
-            # In one call: every trip to a thread is another wait for a turn.
             started = time.perf_counter()
             bags = self._bags(patches)
             seconds = time.perf_counter() - started

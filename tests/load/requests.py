@@ -80,7 +80,10 @@ class Requests:
         drawn = Cohort(SLIDE_PATCHES).queries(_DISTINCT, first=site.seed * _DISTINCT)
         codes = widened(drawn, site.texture_bits)
         slides = [_slide(codes, number) for number in range(_DISTINCT)]
-        self._searches = itertools.cycle([list(self._search_messages(one)) for one in slides])
+        self._searches, self._slow_searches = (
+            itertools.cycle([list(self._search_messages(one, batched=batched)) for one in slides])
+            for batched in (True, False)
+        )
         self._additions = itertools.cycle([list(_addition_messages(one)) for one in slides])
         images = _read_images(site.images)
         self._image_searches = itertools.cycle([self._image_search(one) for one in images])
@@ -134,8 +137,8 @@ class Requests:
         return outcome
 
     async def search_slowly(self, timeout_s: float) -> Outcome:
-        """Search, and take the answers one by one with pauses."""
-        call = self._stream_stream(_SEARCH, next(self._searches), timeout_s)
+        """Search for a message of each patch, and take them one by one with pauses."""
+        call = self._stream_stream(_SEARCH, next(self._slow_searches), timeout_s)
         return await _ended(_read_all(call, pause_s=_SLOW_PAUSE_S))
 
     @property
@@ -165,12 +168,12 @@ class Requests:
         call = method(iter([first, *messages]), timeout=timeout_s, metadata=self._metadata)
         return await _ended(call)
 
-    def _search_messages(self, codes: PatchCodes) -> Iterator[bytes]:
+    def _search_messages(self, codes: PatchCodes, *, batched: bool) -> Iterator[bytes]:
         header = search_pb2.SearchSlideHeader(
             parent=self._parent,
             options=search_pb2.SearchOptions(k=_K),
             model_fingerprint=self._site.fingerprint,
-            batch_hits=True,
+            batch_hits=batched,
         )
         yield search_pb2.SearchSlideRequest(header=header).SerializeToString()
         for batch in batches(patch_messages(codes), _PATCHES_A_MESSAGE):

@@ -134,11 +134,7 @@ def patch_hits(view: View, answer: PatchAnswer, *, most: int) -> search_pb2.Patc
 
 
 def batched_hits(hits: Sequence[search_pb2.PatchHits]) -> list[search_pb2.SearchSlideResponse]:
-    """Return the hits of several patches in few messages.
-
-    A message costs the event loop about as much as three patches cost the threads that search
-    them.
-    """
+    """Return the hits of several patches in few messages: each is a trip to gRPC and back."""
     responses: list[search_pb2.SearchSlideResponse] = []
     room = 0
     for one in hits:

@@ -73,9 +73,12 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
         def make(answers: Sequence[PatchAnswer]) -> list[search_pb2.SearchSlideResponse]:
             hits = self._bags(view, answers, options, together=False)
-            if header.batch_hits:
-                return messages.batched_hits(hits)
-            return [search_pb2.SearchSlideResponse(patch_hits=one) for one in hits]
+            responses = (
+                messages.batched_hits(hits)
+                if header.batch_hits
+                else [search_pb2.SearchSlideResponse(patch_hits=one) for one in hits]
+            )
+            return [self._fitting(response) for response in responses]
 
         async def emit(responses: Sequence[search_pb2.SearchSlideResponse]) -> None:
             async with writing:
@@ -83,7 +86,8 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
                     await self._patience.write(context, response)
 
         def finish(answer: SlideAnswer) -> search_pb2.SearchSlideResponse:
-            return search_pb2.SearchSlideResponse(ranked_slides=self._ranked(answer, options))
+            ranked = self._ranked(answer, options)
+            return self._fitting(search_pb2.SearchSlideResponse(ranked_slides=ranked))
 
         await self._patience.begin(context)
         response = await self._searcher.slides(
@@ -109,14 +113,15 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
 
         def finish(answer: SlideAnswer) -> search_pb2.SearchStoredSlideResponse:
             hits = self._bags(answer.view, answer.patches, options, together=True)
-            return search_pb2.SearchStoredSlideResponse(
-                ranked_slides=self._ranked(answer, options), patch_hits=hits
+            ranked = self._ranked(answer, options)
+            return self._fitting(
+                search_pb2.SearchStoredSlideResponse(ranked_slides=ranked, patch_hits=hits)
             )
 
         response = await self._searcher.stored_slide(collection, slide, options, finish=finish)
         ranked = response.ranked_slides
         note(patches=ranked.query_patch_count, index_version=ranked.index_version)
-        return self._fitting(response)
+        return response
 
     async def SearchPatches(  # noqa: N802
         self, request: search_pb2.SearchPatchesRequest, context: ServicerContext[Any, Any]
@@ -177,9 +182,7 @@ class SearchServicer(search_pb2_grpc.SearchServiceServicer):
         )
         made = self._made(slides, together=True)
         random_weights = self._random_weights(answer.view)
-        return self._fitting(
-            messages.ranked_slides(answer, options, made, random_weights=random_weights)
-        )
+        return messages.ranked_slides(answer, options, made, random_weights=random_weights)
 
     def _made(self, parts: Iterable[_M], *, together: bool) -> list[_M]:
         """Return messages as they are made, as long as they fit.

@@ -50,14 +50,15 @@ def rank(
             msg = f"{name}: must be at least {least}, not {value}"
             raise ValueError(msg)
     hits = Hits.of(bags)
-    unlabelled = int(np.count_nonzero(labels.ids(hits.slides) < 0))
+    ids = labels.ids(hits.slides)
+    unlabelled = int(np.count_nonzero(ids < 0))
     if method is RankingMethod.LABEL_FREE:
         by_uncertainty = UncertaintyRanking()
     elif method is RankingMethod.AUTO and unlabelled:
         by_uncertainty = UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS)
         method = RankingMethod.LABEL_FREE
     else:
-        by_uncertainty = rank_by_uncertainty(hits, labels, limit=k)
+        by_uncertainty = rank_by_uncertainty(hits, ids, labels.weights_by_id, limit=k)
         method = RankingMethod.UNCERTAINTY
         if fall_back and not by_uncertainty.listings:
             method = RankingMethod.LABEL_FREE

@@ -6,6 +6,7 @@ published program to the last bit: floating-point sums are taken in its order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from slidekin_server.ranking.hits import Hits
 from slidekin_server.ranking.kernels import first_near_hits, label_shares, mean_of_first
-from slidekin_server.ranking.labels import SlideLabels
 from slidekin_server.ranking.values import EmptiedBy
 
 FIRST_HITS: Final = 5
@@ -49,12 +49,15 @@ class UncertaintyRanking:
     threshold: float | None = None
 
 
-def rank_by_uncertainty(hits: Hits, labels: SlideLabels, *, limit: int) -> UncertaintyRanking:
+def rank_by_uncertainty(
+    hits: Hits, ids: NDArray[np.int32], weights: NDArray[np.float64], *, limit: int
+) -> UncertaintyRanking:
     """Rank slides; hits on slides without a label are left out.
 
     Args:
         hits: Of all query patches.
-        labels: Labels and weights of the database's slides.
+        ids: Shape (n,). Label of each hit's slide, -1 for none.
+        weights: By label: w(l).
         limit: Most slides to list. >= 1.
 
     Returns:
@@ -63,13 +66,12 @@ def rank_by_uncertainty(hits: Hits, labels: SlideLabels, *, limit: int) -> Uncer
     """
     if not len(hits):
         return UncertaintyRanking(emptied_by=EmptiedBy.NO_HITS)
-    ids = labels.ids(hits.slides)
     known = ids >= 0
     if not known.any():
         return UncertaintyRanking(emptied_by=EmptiedBy.NO_LABELS)
     if not known.all():
         hits, ids = hits.only(known), ids[known]
-    shares = _Shares(*label_shares(hits.begins, ids, labels.weights_by_id))
+    shares = _Shares(*label_shares(hits.begins, ids, weights))
     entropy = shares.entropies(hits.bag_count)
     found = np.flatnonzero(hits.lengths)
     entropies = dict(zip(found.tolist(), entropy[found].tolist(), strict=True))
@@ -81,11 +83,10 @@ def rank_by_uncertainty(hits: Hits, labels: SlideLabels, *, limit: int) -> Uncer
     threshold = float(np.mean(first_hits[usual]))
     usual = usual[np.argsort(entropy[usual], kind="stable")]
     kept = usual[first_hits[usual] <= threshold]
-    removed = _contradicting([shares.of(bag) for bag in kept[:VOTING_BAGS].tolist()])
-    removed_bags = [int(kept[voter]) for voter in removed]
-    listings, emptied_by = _list(hits, kept, removed_bags, entropy, threshold, limit)
+    removed = _contradicting({bag: shares.of(bag) for bag in kept[:VOTING_BAGS].tolist()})
+    listings, emptied_by = _list(hits, kept, removed, entropy, threshold, limit)
     return UncertaintyRanking(
-        listings, emptied_by, entropies, kept.tolist(), sorted(removed_bags), threshold
+        listings, emptied_by, entropies, kept.tolist(), sorted(removed), threshold
     )
 
 
@@ -118,23 +119,23 @@ def _is_usual(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
     return usual
 
 
-def _contradicting(voters: list[dict[int, float]]) -> list[int]:
+def _contradicting(voters: Mapping[int, dict[int, float]]) -> list[int]:
     """Return the voters whose own most probable label is not the one that all elect together.
 
     If that would be all of them, the label with the next most votes is used.
 
     Args:
-        voters: Their labels' shares.
+        voters: Bags, each with the shares of its labels.
     """
     votes: dict[int, float] = {}
-    for shares in voters:
+    for shares in voters.values():
         for label, share in shares.items():
             votes[label] = votes.get(label, 0.0) + share
     contradicting: list[int] = []
     for elected in sorted(votes, key=lambda label: -votes[label]):
         contradicting = [
             voter
-            for voter, shares in enumerate(voters)
+            for voter, shares in voters.items()
             if max(shares, key=shares.__getitem__) != elected
         ]
         if len(contradicting) < len(voters):
@@ -160,10 +161,11 @@ def _list(  # noqa: PLR0917  intermediate results, one by one
     )
     if not len(first):
         return [], EmptiedBy.DISTANCE_FILTER
-    first = first[~np.isin(hits.bag_of(first), removed)]
+    bags = hits.bag_of(first)
+    agreeing = ~np.isin(bags, removed)
+    first, bags = first[agreeing], bags[agreeing]
     if not len(first):
         return [], EmptiedBy.PREDICTION_FILTER
-    bags = hits.bag_of(first)
     order = np.lexsort((hits.distances[first], entropy[bags]))[:limit]
     listings = [
         Listing(int(hits.slides[hit]), int(hits.distances[hit]), float(entropy[bag]), int(bag))

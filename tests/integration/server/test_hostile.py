@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -64,6 +65,30 @@ def test_hits_that_no_message_holds_are_refused(calls: Calls, name: str) -> None
     with pytest.raises(grpc.RpcError) as caught:
         getattr(calls.searches, name)(request, timeout=60)
     assert Failure.of(caught.value).info.reason == "ANSWER_TOO_LARGE"
+
+
+def test_hits_that_a_message_holds_but_not_with_its_envelope_are_refused(tmp_path: Path) -> None:
+    one = random_codes(2, 1)
+    same = PatchCodes(
+        np.repeat(one.keys, 6000), np.repeat(one.textures, 6000, 0), np.repeat(one.xy, 6000, 0)
+    )
+    options = {"max_hits_per_patch": 12_000, "mode": common_pb2.SEARCH_MODE_EXACT}
+    exact = {"search": {"default_profile": {"exact_limit": 12_000}}}
+    with ServiceProcess(tmp_path, exact) as service, service.channel() as channel:
+        calls = Calls(channel)
+        calls.create()
+        for slide in ("a" * 60, "b" * 60):
+            calls.add(slide, same)
+        size = calls.search(one, **options).bags[0].ByteSize()
+    limits = {"max_message_bytes": size, "max_image_bytes": size // 2}
+    settings = {**exact, "limits": limits}
+    with ServiceProcess(tmp_path, settings) as service, service.channel() as channel:
+        for batched in (False, True):
+            header, *rest = Calls(channel).questions(one, **options)
+            header.header.batch_hits = batched
+            with pytest.raises(grpc.RpcError) as caught:
+                list(Calls(channel).searches.SearchSlide(iter([header, *rest]), timeout=20))
+            assert Failure.of(caught.value).info.reason == "ANSWER_TOO_LARGE"
 
 
 def test_a_page_behind_the_last_number_is_no_token_of_ours(calls: Calls) -> None:
